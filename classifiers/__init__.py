@@ -1,0 +1,1 @@
+"""Stages that hold a model, and the training of those models."""

@@ -1,0 +1,211 @@
+"""Characters, words, lines and their hashes. Each kernel takes (bytes, start, end) and touches every byte once.
+
+`start` and `end` are int32 positions of each document (or span) in one uint8 buffer of less than 2 GiB; the buffer is valid UTF-8
+(readers see to that), but no kernel reads outside a document even where it is not.
+Measured on one 2.6 GHz core: characters 3 GB/s, lines 1 GB/s, words with classes and hashes 150 to 200 MB/s.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from curate.kernels import unicode
+
+_LETTER, _DIGIT, _MARK, _SPACE = map(int, (unicode.LETTER, unicode.DIGIT, unicode.MARK, unicode.SPACE))
+_ALONE, _CLUSTER, _LEADING = map(int, (unicode.ALONE, unicode.CLUSTER, unicode.LEADING))
+_BREAK = int(unicode.SPACE | unicode.CONTROL)
+_WORD = int(unicode.LETTER | unicode.DIGIT | unicode.NUMBER | unicode.JOIN)
+_APOSTROPHE, _FULL_STOP, _COMMA, _MIDDLE_DOT, _RIGHT_QUOTE = 0x27, 0x2E, 0x2C, 0xB7, 0x2019
+_KHMER_COENG, _MYANMAR_VIRAMA = 0x17D2, 0x1039  # stack the next consonant under this one
+_NONE, _IN_WORD, _IN_SYMBOL = 0, 1, 2
+
+_FNV_BASIS, _FNV_PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
+_MIX_1, _MIX_2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)  # the finaliser of MurmurHash3
+
+
+@njit(cache=True, inline="always")
+def mix(h: np.uint64) -> np.uint64:
+    """Spread the entropy of a 64-bit value over all its bits."""
+    h ^= h >> np.uint64(33)
+    h *= _MIX_1
+    h ^= h >> np.uint64(33)
+    h *= _MIX_2
+    return h ^ (h >> np.uint64(33))
+
+
+@njit(cache=True)
+def count_chars(data, start, end):
+    """Code points of each document: the bytes that do not continue a character."""
+    out = np.empty(len(start), np.int64)
+    for d in range(len(start)):
+        n = 0
+        for i in range(start[d], end[d]):
+            n += (data[i] & 0xC0) != 0x80
+        out[d] = n
+    return out
+
+
+@njit(cache=True)
+def hash_spans(data, start, end):
+    """uint64 of each span's bytes: FNV-1a, mixed. Equal bytes, equal hash, on every machine."""
+    out = np.empty(len(start), np.uint64)
+    for s in range(len(start)):
+        h = _FNV_BASIS
+        for i in range(start[s], end[s]):
+            h = (h ^ np.uint64(data[i])) * _FNV_PRIME
+        out[s] = mix(h)
+    return out
+
+
+@njit(cache=True)
+def hash_documents(data, start, end, seed):
+    """uint64 of each document's bytes, eight at a time: for whole texts, four times as fast as `hash_spans`."""
+    out = np.empty(len(start), np.uint64)
+    for d in range(len(start)):
+        i, stop = np.int64(start[d]), np.int64(end[d])
+        h = mix(np.uint64(seed) ^ (np.uint64(stop - i) * _FNV_PRIME))
+        while i + 8 <= stop:
+            w = np.uint64(data[i])
+            for k in range(1, 8):
+                w |= np.uint64(data[i + k]) << np.uint64(8 * k)
+            w *= _MIX_1
+            w ^= w >> np.uint64(32)
+            h = ((h << np.uint64(27)) | (h >> np.uint64(37))) ^ (w * _MIX_2)
+            h = h * np.uint64(5) + np.uint64(0x52DCE729)
+            i += 8
+        w = np.uint64(0)
+        while i < stop:
+            w = (w << np.uint64(8)) | np.uint64(data[i])
+            i += 1
+        out[d] = mix(h ^ (w * _MIX_1))
+    return out
+
+
+@njit(cache=True)
+def split_lines(data, start, end):
+    """The pieces between line feeds, empty ones included: str.split("\\n"), so that "\\n".join gives the text again."""
+    docs = len(start)
+    first, last = np.empty(docs, np.int64), np.empty(docs, np.int64)
+    n = docs
+    for d in range(docs):
+        for i in range(start[d], end[d]):
+            n += data[i] == 10
+    line_start, line_end = np.empty(n, np.int32), np.empty(n, np.int32)
+    n = 0
+    for d in range(docs):
+        first[d] = n
+        line_start[n] = start[d]
+        for i in range(start[d], end[d]):
+            if data[i] == 10:
+                line_end[n] = i
+                n += 1
+                line_start[n] = i + 1
+        line_end[n] = end[d]
+        n += 1
+        last[d] = n
+    return first, last, line_start, line_end
+
+
+@njit(cache=True, inline="always")
+def _decode(data, i, stop):
+    """(code point, bytes) of the character at i; an ill-formed byte is U+FFFD and one byte long."""
+    b = np.int64(data[i])
+    if b < 0x80:
+        return b, 1
+    if 0xC2 <= b < 0xE0 and i + 1 < stop:
+        return (b & 0x1F) << 6 | (np.int64(data[i + 1]) & 0x3F), 2
+    if 0xE0 <= b < 0xF0 and i + 2 < stop:
+        return (b & 0x0F) << 12 | (np.int64(data[i + 1]) & 0x3F) << 6 | (np.int64(data[i + 2]) & 0x3F), 3
+    if 0xF0 <= b < 0xF5 and i + 3 < stop:
+        c = (b & 0x07) << 18 | (np.int64(data[i + 1]) & 0x3F) << 12
+        c |= (np.int64(data[i + 2]) & 0x3F) << 6 | (np.int64(data[i + 3]) & 0x3F)
+        return (c if c < 0x110000 else np.int64(0xFFFD)), 4
+    return np.int64(0xFFFD), 1
+
+
+@njit(cache=True)
+def split_words(data, start, end, flags):
+    """Words and symbols of each document, after the default word boundaries of Unicode annex 29.
+
+    A word is a run of letters, digits and underscores with the marks on them; an apostrophe or middle dot between letters, a full stop
+    between letters or digits and a comma between digits belong to it. Every other character is a symbol, a run of one and the
+    same symbol ("...", "----") one span. White space and control characters separate. Han, Hiragana and Bopomofo are
+    one character a word; Thai, Lao, Myanmar and Khmer are cut into orthographic clusters (a consonant with what is written on,
+    before and after it): about one and a half to two a dictionary word, so that counts and n-grams of words mean something there.
+
+    Returns first, last (int64 per document), and per span: start, end (int32), chars (int32, code points),
+    kind (uint16, the flags of its characters or-ed), hash (uint64 of its bytes).
+    """
+    docs = len(start)
+    size = 0
+    for d in range(docs):
+        size += end[d] - start[d]
+    first, last = np.empty(docs, np.int64), np.empty(docs, np.int64)
+    word_start, word_end = np.empty(size, np.int32), np.empty(size, np.int32)
+    chars, kind, hashes = np.empty(size, np.int32), np.empty(size, np.uint16), np.empty(size, np.uint64)
+    n = 0
+    for d in range(docs):
+        first[d] = n
+        i, stop = np.int64(start[d]), np.int64(end[d])
+        state, before, before_flags = _NONE, np.int64(0), 0
+        span_flags, span_chars, span_from = 0, 0, i
+        h = _FNV_BASIS
+        while i < stop:
+            c, width = _decode(data, i, stop)
+            f = np.int64(flags[c])
+            extend, becomes = False, _NONE
+            if f & _WORD:
+                becomes = _IN_WORD
+                if f & _CLUSTER:
+                    stacked = before == _KHMER_COENG or before == _MYANMAR_VIRAMA
+                    extend = state == _IN_WORD and (stacked or before_flags & _LEADING != 0)
+                else:
+                    extend = state == _IN_WORD and (f | before_flags) & _ALONE == 0
+            elif f & _BREAK:
+                pass
+            elif f & _MARK:
+                extend = state != _NONE
+                becomes = state if extend else _IN_SYMBOL
+            else:
+                becomes = _IN_SYMBOL
+                if state == _IN_SYMBOL:
+                    extend = c == before
+                elif state == _IN_WORD and i + width < stop:
+                    middle = c == _FULL_STOP or c == _APOSTROPHE or c == _RIGHT_QUOTE or c == _MIDDLE_DOT
+                    if middle and before_flags & _LETTER:
+                        after, _ = _decode(data, i + width, stop)
+                        extend = flags[after] & _LETTER != 0
+                    elif (c == _FULL_STOP or c == _COMMA) and before_flags & _DIGIT:
+                        after, _ = _decode(data, i + width, stop)
+                        extend = flags[after] & _DIGIT != 0
+                    if extend:
+                        becomes = _IN_WORD
+            if not extend:
+                if state != _NONE:
+                    word_start[n], word_end[n], chars[n] = span_from, i, span_chars
+                    kind[n], hashes[n] = span_flags, mix(h)
+                    n += 1
+                span_flags, span_chars, span_from = 0, 0, i
+                h = _FNV_BASIS
+            for k in range(i, i + width):
+                h = (h ^ np.uint64(data[k])) * _FNV_PRIME
+            span_flags |= f
+            span_chars += 1
+            state = becomes
+            if f & _MARK == 0 or c == _KHMER_COENG or c == _MYANMAR_VIRAMA:
+                before, before_flags = c, f
+            i += width
+            if state == _IN_WORD and before_flags & _ALONE == 0:  # the run of ASCII letters that most words are
+                while i < stop and data[i] < 0x80 and flags[data[i]] & _LETTER:
+                    before, before_flags = np.int64(data[i]), np.int64(flags[data[i]])
+                    h = (h ^ np.uint64(before)) * _FNV_PRIME
+                    span_flags |= before_flags
+                    span_chars += 1
+                    i += 1
+        if state != _NONE:
+            word_start[n], word_end[n], chars[n] = span_from, stop, span_chars
+            kind[n], hashes[n] = span_flags, mix(h)
+            n += 1
+        last[d] = n
+    return first, last, word_start[:n], word_end[:n], chars[:n], kind[:n], hashes[:n]

@@ -1,0 +1,192 @@
+"""The kinds of stage. A stage's dataclass fields are its whole configuration, and it has one verb.
+
+A stage never counts, logs, times or writes anything: the worker does that around it, so every stage gets a funnel row, drop
+reasons, histograms and throughput without a line of its own. A model is a `cached_property`: loaded in the worker that first
+needs it, never pickled, never configuration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from curate.batch import Batch, Check, Mask
+
+Checks = dict[str, Mask | Check]
+Outcome = Batch | Mask | Checks | tuple[Batch, Checks]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one worker of a stage needs; passes are cut where it changes."""
+
+    cpus: float = 1
+    gpus: float = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model named in a recipe's `models:`, or a path. Its identity is what it holds, not where it lies."""
+
+    path: str
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Stage(ABC):
+    """What every stage is; see Source, Filter, Transform and Global."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+    resources: ClassVar[Resources] = Resources()
+    version: ClassVar[int] = 1  # raised when the same configuration gives other results than before
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns that must be there, besides id, text and source."""
+        return ()
+
+    @property
+    def adds(self) -> tuple[str, ...]:
+        """Columns that are there afterwards and may not have been before."""
+        return ()
+
+    @property
+    def name(self) -> str:
+        """As a recipe spells it: `gopher.Quality`."""
+        module = type(self).__module__
+        for package in ("stages.", "classifiers."):
+            module = module.removeprefix(package)
+        return f"{module}.{type(self).__name__}"
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """{name: {field: value}}, every default written out, as a recipe would have it."""
+        return {self.name: dataclasses.asdict(self)}
+
+    @property
+    def identity(self) -> Any:
+        """What a fingerprint is made of: the configuration and version, with models by content instead of by path."""
+        config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return [self.name, self.version, {k: v.sha256 if isinstance(v, Model) else plain(v) for k, v in config.items()}]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Fields only: a loaded model stays where it is."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+
+def plain(value: Any) -> Any:
+    """A field's value as JSON would have it."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    return value
+
+
+@dataclass(frozen=True)
+class File:
+    """One input file: `label` is its path below the folder that all of a source's files share, and part of document ids."""
+
+    path: str
+    label: str
+    size: int
+    stamp: str  # modification time or etag: with the size, what tells that the file has changed
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of an input that is read alone: `low` to `high` in bytes, row groups or whatever the format is split by."""
+
+    file: File
+    low: int
+    high: int
+    size: int  # bytes of input, about: small neighbours are read by one worker in one go
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A record that could not be read: it costs itself, goes to the quarantine and is counted."""
+
+    place: str  # label and offset
+    reason: str
+    raw: bytes = b""
+    whole_file: bool = False  # nothing of the file could be read: counts against `max_bad_files`
+
+
+@dataclass(frozen=True)
+class Skip:
+    """Records that hold no document, or that an option of the reader leaves out."""
+
+    reason: str
+    count: int = 1
+    chars: int = 0  # of text, where there was any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(Stage):
+    """Reads raw input. Yields record batches with `id` (label:offset), `text` and the columns that it `adds`."""
+
+    max_bad: float = 0.01  # share of records that may be unreadable before the run fails
+    max_bad_files: int = 0  # files of which nothing could be read
+
+    @abstractmethod
+    def shards(self, target: int) -> list[Shard]:
+        """The input in corpus order, large files cut into parts of about `target` bytes where the format allows.
+
+        Raises RecipeError where there is nothing to read: called before anything starts.
+        """
+
+    @abstractmethod
+    def read(self, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip]:
+        """The documents of one shard in order. Memory must not grow with the shard."""
+
+
+class Filter(Stage):
+    """Decides which documents stay."""
+
+    @abstractmethod
+    def keep(self, batch: Batch) -> Mask | Checks:
+        """True where a document passes. A dict names each rule, so that drops have a reason; a Check has evidence as well."""
+
+
+class Transform(Stage):
+    """Rewrites text or adds columns; as many documents come out as went in."""
+
+    @abstractmethod
+    def apply(self, batch: Batch) -> Batch | tuple[Batch, Checks]:
+        """The rewritten batch; with checks, documents are dropped after the rewriting."""
+
+
+class Global(Stage):
+    """Needs all documents at once: a barrier between two passes. Keys travel, text does not.
+
+    `emit` runs at the end of one pass, `combine` and the exchange per shard, `reduce` once per hash partition of `key`,
+    `settle` once, and `apply` at the start of the next pass. No result may depend on the number of partitions or on batch size.
+    """
+
+    @abstractmethod
+    def emit(self, batch: Batch) -> pa.RecordBatch:
+        """Rows with a uint64 `key`, the int64 `row` within the batch that they speak for, and anything small."""
+
+    def combine(self, keys: pa.Table) -> pa.Table:
+        """Shrink one shard's keys before they are written; may be called on any part of them. `doc` is the row in the shard."""
+        return keys
+
+    @abstractmethod
+    def reduce(self, keys: pa.Table) -> pa.Table:
+        """All rows of one partition, sorted by (key, doc), where doc addresses a row of the corpus: shard << 32 | row."""
+
+    def settle(self, reduced: pa.Table) -> pa.Table:
+        """The verdict. With a `doc` column each shard is given its own rows; without one every shard is given all of it."""
+        return reduced
+
+    @abstractmethod
+    def apply(self, batch: Batch, verdict: pa.Table) -> Outcome:
+        """`verdict` holds this batch's rows, with `row` counted from its first document; or all of it, if it has no `doc`."""

@@ -1,0 +1,278 @@
+"""Files: listing, atomic commits, fingerprints, the exchange between passes. The only module that knows paths.
+
+A path is local or an fsspec URL (`s3://`, `gs://`, `https://` for reading). A file appears whole or not at all: on a local disk by
+rename, on an object store by one upload of a finished temporary file.
+"""
+
+from __future__ import annotations
+
+import glob as globbing
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, cast
+
+from curate.errors import RecipeError
+from curate.stage import File
+
+MAGIC = re.compile(r"[*?\[]")
+REMOTE = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+TEMPORARY = ".curate-tmp-"
+
+
+def fingerprint(value: object) -> str:
+    """12 hexadecimal digits of a canonical JSON's BLAKE2b."""
+    return hashlib.blake2b(canonical(value).encode(), digest_size=6).hexdigest()
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces: equal values, equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def sha256(path: str) -> str:
+    """Hexadecimal digest of a file, read in pieces."""
+    with open_input(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def is_remote(path: str) -> bool:
+    """Whether the path is a URL for fsspec rather than a local one."""
+    return bool(REMOTE.match(path)) and not path.startswith("file://")
+
+
+def _local(path: str) -> str:
+    return os.path.expanduser(path.removeprefix("file://"))
+
+
+def _remote(path: str) -> tuple[Any, str]:
+    """(filesystem, path within it); a missing driver is named with the extra that brings it."""
+    import fsspec
+
+    try:
+        return cast(tuple[Any, str], fsspec.core.url_to_fs(path))
+    except ImportError as error:
+        scheme = path.split("://")[0]
+        extra = {"s3": "s3"}.get(scheme)
+        hint = f"pip install 'curate[{extra}]'" if extra else f"install the fsspec driver for {scheme}://"
+        raise RecipeError(f"{path}: {error}; {hint}") from None
+    except ValueError as error:
+        raise RecipeError(f"{path}: {error}") from None
+
+
+def join(folder: str, *names: str) -> str:
+    """A path below a folder, local or not."""
+    return "/".join([folder.rstrip("/"), *names])
+
+
+def name(path: str) -> str:
+    """The last part of a path."""
+    return path.rstrip("/").rsplit("/", 1)[-1]
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder of this name."""
+    if is_remote(path):
+        fs, inner = _remote(path)
+        return bool(fs.exists(inner))
+    return os.path.exists(_local(path))
+
+
+def size(path: str) -> int:
+    """Bytes."""
+    if is_remote(path):
+        fs, inner = _remote(path)
+        return int(fs.size(inner))
+    return os.path.getsize(_local(path))
+
+
+def listing(folder: str) -> dict[str, int]:
+    """{name: bytes} of the files directly in a folder; empty where there is none. One call, however many files."""
+    if is_remote(folder):
+        fs, inner = _remote(folder)
+        fs.invalidate_cache()
+        with suppress(FileNotFoundError):
+            return {name(e["name"]): int(e["size"] or 0) for e in fs.ls(inner, detail=True) if e["type"] == "file"}
+        return {}
+    with suppress(FileNotFoundError), os.scandir(_local(folder)) as entries:
+        return {e.name: e.stat().st_size for e in entries if e.is_file()}
+    return {}
+
+
+def expand(patterns: Sequence[str], where: str = "paths") -> list[File]:
+    """The files that the patterns name, each once, in order of label; a folder stands for all files below it.
+
+    A label is the path below the folder that all patterns share, so that document ids do not change with the machine.
+    Raises RecipeError for a pattern that matches nothing or that cannot be read.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    roots = []
+    for pattern in patterns:
+        matches = _matches(pattern)
+        if not matches:
+            raise RecipeError(f"{where}: nothing matches {pattern}{_nearest(pattern)}")
+        found.update(matches)
+        roots.append(_root(pattern))
+    shared = os.path.commonpath(roots) if len({is_remote(r) for r in roots}) == 1 else ""
+    shared = shared.replace(":/", "://", 1) if shared and is_remote(roots[0]) and "://" not in shared else shared
+    files = [File(path, path.removeprefix(shared).lstrip("/") or name(path), *found[path]) for path in found]
+    return sorted(files, key=lambda f: f.label)
+
+
+def _root(pattern: str) -> str:
+    """The folder of a pattern's part before any wildcard."""
+    pattern = pattern if is_remote(pattern) else os.path.abspath(_local(pattern))
+    magic = MAGIC.search(pattern)
+    if magic:
+        return pattern[: magic.start()].rsplit("/", 1)[0] or "/"
+    return pattern if not is_remote(pattern) and os.path.isdir(pattern) else pattern.rsplit("/", 1)[0]
+
+
+def _matches(pattern: str) -> dict[str, tuple[int, str]]:
+    """{path: (bytes, stamp)}; hidden files are left out."""
+    if is_remote(pattern):
+        fs, inner = _remote(pattern)
+        scheme = pattern.split("://")[0]
+        entries = fs.glob(inner, detail=True) if MAGIC.search(inner) else fs.find(inner, detail=True)
+        out = {}
+        for path, info in entries.items():
+            if info["type"] == "file" and not name(path).startswith("."):
+                stamp = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or ""
+                out[path if "://" in path else f"{scheme}://{path}"] = (int(info.get("size") or 0), str(stamp).strip('"'))
+        return out
+    pattern = os.path.abspath(_local(pattern))
+    if os.path.isdir(pattern):
+        pattern = os.path.join(globbing.escape(pattern), "**")
+    out = {}
+    for path in globbing.iglob(pattern, recursive=True):
+        if os.path.isfile(path):
+            try:
+                info = os.stat(path)
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+            out[path] = (info.st_size, str(info.st_mtime_ns))
+    return out
+
+
+def _nearest(pattern: str) -> str:
+    """For the message: the longest part of the path that is there."""
+    if is_remote(pattern):
+        return ""
+    root = Path(_root(pattern))
+    missing = root
+    while not root.exists() and root != root.parent:
+        missing, root = root, root.parent
+    if missing != root:
+        return f" ({missing} does not exist)"
+    kept = sorted(p.name for p in root.iterdir())[:4] if root.is_dir() else []
+    return f" ({root} holds {', '.join(kept)}{', ...' if len(kept) == 4 else ''})" if kept else f" ({root} is empty)"
+
+
+def open_input(path: str) -> IO[bytes]:
+    """A seekable binary file, buffered; remote ones are read in blocks as they are needed."""
+    if is_remote(path):
+        fs, inner = _remote(path)
+        return cast(IO[bytes], fs.open(inner, "rb", block_size=8 << 20, cache_type="readahead"))
+    return open(_local(path), "rb", buffering=1 << 20)
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole of a small file."""
+    with open_input(path) as file:
+        return file.read()
+
+
+def read_json(path: str) -> Any:
+    """The whole of a small JSON file."""
+    return json.loads(read_bytes(path))
+
+
+@contextmanager
+def commit(path: str) -> Iterator[str]:
+    """Write to a local temporary name; the real name appears only when the block succeeds."""
+    if is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="curate-") as folder:
+            temporary = os.path.join(folder, name(path))
+            yield temporary
+            fs, inner = _remote(path)
+            fs.put_file(temporary, inner)
+        return
+    final = _local(path)
+    os.makedirs(os.path.dirname(final) or ".", exist_ok=True)
+    temporary = os.path.join(os.path.dirname(final), f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{os.path.basename(final)}")
+    try:
+        yield temporary
+        os.replace(temporary, final)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """A small file, at once."""
+    with commit(path) as temporary:
+        Path(temporary).write_bytes(data)
+
+
+def write_json(path: str, value: object) -> None:
+    """Indented, for people; keys in the order given."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def remove(path: str) -> None:
+    """Delete a file, if it is there."""
+    if is_remote(path):
+        fs, inner = _remote(path)
+        with suppress(FileNotFoundError):
+            fs.rm_file(inner)
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(_local(path))
+
+
+def sweep(folder: str) -> None:
+    """Delete what a killed worker left half-written."""
+    if not is_remote(folder):
+        for leftover in listing(folder):
+            if leftover.startswith(TEMPORARY):
+                remove(join(folder, leftover))
+
+
+def check_writable(folder: str) -> None:
+    """Raise RecipeError unless files can be made in a folder, which need not exist yet."""
+    probe = join(folder, f"{TEMPORARY}probe-{os.getpid()}")
+    try:
+        write_bytes(probe, b"")
+        remove(probe)
+    except Exception as error:  # each filesystem has errors of its own
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise RecipeError(f"--out {folder}: cannot be written: {reason}") from None
+
+
+def publish(sources: Sequence[str], targets: Sequence[str], folder: str) -> None:
+    """Make `folder` hold exactly the targets, each the same bytes as its source: by hard link where that works, else by copy."""
+    wanted = {name(t) for t in targets}
+    for stale in listing(folder).keys() - wanted:
+        remove(join(folder, stale))
+    for source, target in zip(sources, targets, strict=True):
+        if is_remote(target):
+            fs, inner = _remote(target)
+            fs.cp_file(_remote(source)[1], inner)
+            continue
+        link = _local(target)
+        os.makedirs(os.path.dirname(link), exist_ok=True)
+        with commit(target) as temporary:
+            try:
+                os.link(_local(source), temporary)
+            except OSError:
+                import shutil
+
+                shutil.copyfile(_local(source), temporary)
+

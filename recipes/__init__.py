@@ -1,0 +1,1 @@
+"""Built-in recipes, by name: `curate run quickstart`."""
