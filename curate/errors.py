@@ -25,3 +25,7 @@ class BudgetError(CurateError):
 
 class StageError(CurateError):
     """A stage raised on a document: a bug, named by stage, shard and document."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C or a request to stop; what is done stays done."""

@@ -91,6 +91,11 @@ def size(path: str) -> int:
     return os.path.getsize(_local(path))
 
 
+def stamp(path: str) -> tuple[int, str]:
+    """(bytes, modification time or etag): what tells that a file has changed."""
+    return next(iter(_matches(path).values()))
+
+
 def listing(folder: str) -> dict[str, int]:
     """{name: bytes} of the files directly in a folder; empty where there is none. One call, however many files."""
     if is_remote(folder):
@@ -196,20 +201,22 @@ def read_json(path: str) -> Any:
 
 @contextmanager
 def commit(path: str) -> Iterator[str]:
-    """Write to a local temporary name; the real name appears only when the block succeeds."""
+    """Write to a local temporary name; the real name appears only when the block succeeds, and only if it wrote something."""
     if is_remote(path):
         with tempfile.TemporaryDirectory(prefix="curate-") as folder:
             temporary = os.path.join(folder, name(path))
             yield temporary
-            fs, inner = _remote(path)
-            fs.put_file(temporary, inner)
+            if os.path.exists(temporary):
+                fs, inner = _remote(path)
+                fs.put_file(temporary, inner)
         return
     final = _local(path)
     os.makedirs(os.path.dirname(final) or ".", exist_ok=True)
     temporary = os.path.join(os.path.dirname(final), f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{os.path.basename(final)}")
     try:
         yield temporary
-        os.replace(temporary, final)
+        with suppress(FileNotFoundError):
+            os.replace(temporary, final)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -1,0 +1,139 @@
+"""What the commands do: put the parts together, and show the result."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from curate import plan as planning
+from curate import recipe as recipes
+from curate import run as running
+from curate import store
+from curate.errors import CurateError, Interrupted
+from curate.progress import progress
+from curate.runner import Executor, Local, Ray
+from curate.stats import funnel
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a run in good order."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def load(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[str]) -> tuple[recipes.Recipe, str]:
+    """The recipe, and the folder of its run."""
+    loaded = recipes.load(recipe, settings, only)
+    return loaded, (out or f"runs/{loaded.name}").rstrip("/")
+
+
+def make_plan(recipe: recipes.Recipe, out: str) -> planning.Plan:
+    """The plan, with everything checked that can be before a worker starts."""
+    made = planning.plan(recipe, known_hashes(out))
+    if recipe.tokens:
+        from curate.tokens import check
+
+        check.before(made)
+    store.check_writable(out)
+    return made
+
+
+def known_hashes(out: str) -> Any:
+    """Hash a model, unless an earlier run here has hashed a file of this path, size and time."""
+    lock = store.join(out, "recipe.lock.json")
+    try:
+        known = {(m["path"], m["bytes"], m["stamp"]): m["sha256"] for m in store.read_json(lock)["models"]}
+    except (OSError, ValueError, KeyError):
+        known = {}
+
+    def hash_file(path: str) -> str:
+        return known.get((path, *store.stamp(path))) or store.sha256(path)
+
+    return hash_file
+
+
+def run(
+    recipe: str, out: str | None, settings: Sequence[str], only: Sequence[str], *, workers: int | None, address: str | None, local: bool
+) -> None:
+    """`curate run`."""
+    if local and (workers or address):
+        raise recipes.RecipeError("--local runs in this process: it goes with neither --workers nor --ray")
+    with interruptible():
+        loaded, folder = load(recipe, out, settings, only)
+        made = make_plan(loaded, folder)
+        executor: Executor = Local() if local else Ray(workers, address)
+        try:
+            with progress() as shown:
+                result = running.run(made, folder, executor, shown)
+                running.write_stats(result.rows, folder)
+                if loaded.tokens:
+                    from curate.tokens.make import make
+
+                    make(made, result.documents, folder, executor, shown)
+        finally:
+            executor.close()
+        stats(folder)
+        print(f"\ndocuments  {folder}/documents")
+        if loaded.tokens:
+            print(f"tokens     {folder}/tokens  (curate verify {folder} proves them)")
+
+
+def plan(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[str]) -> None:
+    """`curate plan`."""
+    loaded, folder = load(recipe, out, settings, only)
+    made = make_plan(loaded, folder)
+
+    def done(pass_: planning.Pass) -> int:
+        return sum(n.endswith(".json") for n in store.listing(store.join(folder, pass_.folder)))
+
+    print(planning.describe(made, done))
+    print(f"out {folder}")
+
+
+def stats(out: str, as_json: bool = False) -> None:
+    """`curate stats`."""
+    rows = running.read_stats(out)
+    if as_json:
+        json.dump([r.to_json() for r in rows], sys.stdout, indent=1)
+        print()
+        return
+    print(funnel(rows))
+    from curate.tokens import manifest
+
+    if store.exists(store.join(out, manifest.FOLDER, manifest.NAME)):
+        from curate import mix
+
+        print("\n" + mix.table(manifest.read(store.join(out, manifest.FOLDER)).mix))
+
+
+def verify(out: str) -> None:
+    """`curate verify`: exit code 1 and a line for each thing that is not as it should be."""
+    from curate.tokens.verify import verify as prove
+
+    report = prove(out)
+    print(report)
+    if report.problems:
+        raise CurateError(f"{out}: {len(report.problems)} problems; these shards are not what their manifest says")
+
+
+def sample(folder: str, seed: int, documents: int, wheels: str | None) -> None:
+    """`curate sample`."""
+    from pathlib import Path
+
+    from curate.sample import make
+
+    print(make(Path(folder), seed, documents, wheels and Path(wheels)))

@@ -1,0 +1,386 @@
+"""A recipe is one YAML file: sources, stages over the corpus, a mix, token shards. Strict: what is not known is refused, with its place.
+
+`gopher.Quality` means the class Quality in stages/gopher.py (or classifiers/gopher.py); any other dotted path is imported as it
+stands, so a third party's stage needs no registration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import json
+import os
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from curate import places
+from curate.errors import RecipeError
+from curate.mix import Mix, check_weights
+from curate.stage import Filter, Global, Model, Source, Stage, Transform
+from curate.tokens.config import Tokens
+
+PACKAGES = ("stages", "classifiers")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How the work is cut. Only `shard_bytes` shows in the results (as the boundaries of files)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+    shard_bytes: float = 64e6  # larger inputs are split where their format allows, smaller neighbours are joined
+    batch_rows: int = 4096  # documents that a stage sees at once
+    partitions: int = 0  # of a barrier's keys; 0: one per GB of input
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage in its place in a recipe."""
+
+    stage: Stage
+    keep: bool = False  # `keep: true`: the planner cuts here, so that what follows can change without redoing this
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe, checked and resolved: every default is written out in `resolved`."""
+
+    name: str
+    seed: int
+    sources: dict[str, tuple[Step, ...]]
+    corpus: tuple[Step, ...] = ()
+    models: dict[str, Model] = field(default_factory=dict)
+    mix: Mix | None = None
+    tokens: Tokens | None = None
+    engine: Engine = Engine()
+    file: str = ""
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The recipe with every default written out, to be loaded again."""
+        out: dict[str, Any] = {"name": self.name, "seed": self.seed}
+        if self.models:
+            out["models"] = {name: {"path": model.path} for name, model in self.models.items()}
+        out["sources"] = {name: [_entry(s) for s in steps] for name, steps in self.sources.items()}
+        out["corpus"] = [_entry(s) for s in self.corpus]
+        for key, value in (("mix", self.mix), ("tokens", self.tokens), ("engine", self.engine)):
+            if value is not None:
+                out[key] = _plain(value)
+        return out
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(dataclasses.asdict(value)))
+
+
+def _entry(step: Step) -> dict[str, Any]:
+    config = _plain(step.stage)
+    for f in dataclasses.fields(step.stage):
+        if isinstance(getattr(step.stage, f.name), Model):
+            config[f.name] = getattr(step.stage, f.name).path
+    return {step.stage.name: {**config, **({"keep": True} if step.keep else {})}}
+
+
+KEYS = ("name", "seed", "data", "models", "sources", "corpus", "mix", "tokens", "engine")
+
+
+class _Reader:
+    """One recipe file on its way to a Recipe: knows the place of everything, for the messages."""
+
+    def __init__(self, file: str, settings: Sequence[str]):
+        try:
+            text = Path(file).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        self.file = file
+        self.value, self.lines = places.parse(text, file)
+        if not isinstance(self.value, dict):
+            raise RecipeError(f"{file}: a recipe is a mapping with the keys {', '.join(KEYS)}")
+        for setting in settings:
+            self._set(setting)
+        self.value = self._substitute(self.value, ())
+
+    def fail(self, path: places.Path, message: str) -> RecipeError:
+        """An error at a place: file, line and path."""
+        at = path
+        while at and at not in self.lines:
+            at = at[:-1]
+        line = f":{self.lines[at]}" if at in self.lines and self.lines[at] else ""
+        where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
+        return RecipeError(f"{self.file}{line}: {where}: {message}" if where else f"{self.file}{line}: {message}")
+
+    def _set(self, setting: str) -> None:
+        """`--set sources.web.gopher.Quality.min_words=30`: a list's item by its number or by the name of its stage."""
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise RecipeError(f"--set {setting}: expected path.to.key=value")
+        node, parts, path = self.value, key.split("."), []
+        while len(parts) > 1 or isinstance(node, list):
+            if isinstance(node, list):
+                number, used = _item(node, parts)
+                if number is None:
+                    stages = ", ".join(_stage_name(item) for item in node)
+                    raise RecipeError(f"--set {setting}: {'.'.join(map(str, path))} has no {'.'.join(parts)}; it has {stages}")
+                if isinstance(node[number], str):
+                    node[number] = {node[number]: {}}
+                entry = node[number]
+                name = next(iter(entry))
+                entry[name] = entry[name] or {}
+                node, parts, path = entry[name], parts[used:], [*path, number, name]
+                if not parts:
+                    raise RecipeError(f"--set {setting}: names a stage; add the parameter, as in {key}.PARAMETER=value")
+            else:
+                if node.get(parts[0]) is None:
+                    node[parts[0]] = {}
+                node, path, parts = node[parts[0]], [*path, parts[0]], parts[1:]
+                if not isinstance(node, dict | list):
+                    raise RecipeError(f"--set {setting}: {'.'.join(map(str, path))} is a value, with nothing below it")
+        node[parts[0]] = places.scalar(text)
+        self.lines[(*path, parts[0])] = 0
+
+    def _substitute(self, value: Any, path: places.Path) -> Any:
+        """`${data}` is the recipe's `data:`, `${here}` the folder of the recipe."""
+        if isinstance(value, dict):
+            return {k: self._substitute(v, (*path, k)) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self._substitute(v, (*path, n)) for n, v in enumerate(value)]
+        if isinstance(value, str) and "${" in value:
+            value = value.replace("${here}", os.path.dirname(os.path.abspath(self.file)))
+            if "${data}" in value:
+                data = self.value.get("data")
+                if not isinstance(data, str) or "${data}" in data:
+                    raise self.fail(path, "${data} stands for the recipe's `data:` folder, which is not given; add it or --set data=FOLDER")
+                value = value.replace("${data}", data.replace("${here}", os.path.dirname(os.path.abspath(self.file))))
+            if "${" in value:
+                raise self.fail(path, f"{value}: only ${{data}} and ${{here}} can be filled in")
+        return value
+
+    def section(self, key: str, cls: type, default: Any) -> Any:
+        """A part of the recipe that is one dataclass."""
+        if self.value.get(key) is None:
+            return default
+        return validate(cls, self.value[key], lambda at, message: self.fail((key, *at), message))
+
+    def steps(self, path: places.Path, value: Any, models: Mapping[str, Model]) -> tuple[Step, ...]:
+        """A list of stages."""
+        if not isinstance(value, list):
+            raise self.fail(path, "expected a list of stages")
+        return tuple(self._step((*path, n), entry, models) for n, entry in enumerate(value))
+
+    def _step(self, path: places.Path, entry: Any, models: Mapping[str, Model]) -> Step:
+        if isinstance(entry, str):
+            name, config = entry, {}
+        elif isinstance(entry, dict) and len(entry) == 1:
+            name, config = next(iter(entry.items()))
+        else:
+            raise self.fail(path, "a stage is `module.Class` or one `module.Class: {parameters}`")
+        config = {} if config is None else config
+        if not isinstance(config, dict):
+            raise self.fail((*path, name), f"expected parameters as a mapping, found {config!r}")
+        config = dict(config)
+        keep = config.pop("keep", False) if "keep" not in _parameters(name) else False
+        if not isinstance(keep, bool):
+            raise self.fail((*path, name, "keep"), "expected true or false")
+        try:
+            stage = build(name, config, models, lambda at, message: self.fail((*path, name, *at), message))
+        except RecipeError as error:
+            raise error if str(error).startswith(self.file) else self.fail(path, str(error)) from None
+        line = self.lines.get((*path, name)) or self.lines.get(path, 0)
+        return Step(stage, keep, f"{self.file}:{line}: {'.'.join(str(p) for p in path[:-1])}[{path[-1]}] {name}")
+
+    def models(self) -> dict[str, Model]:
+        """`models:` by name; so far each is a path."""
+        out = {}
+        for name, value in (self.value.get("models") or {}).items():
+            if not (isinstance(value, dict) and set(value) == {"path"} and isinstance(value["path"], str)):
+                raise self.fail(("models", name), "expected {path: FILE}")
+            out[name] = Model(value["path"])
+        return out
+
+
+def load(file: str, settings: Sequence[str] = (), only: Sequence[str] = ()) -> Recipe:
+    """Read and check a recipe, by path or by the name of a built-in one. Raises RecipeError, one message with its place."""
+    import sys
+
+    file = locate(file)
+    folder = os.path.dirname(os.path.abspath(file))
+    if folder not in sys.path:
+        sys.path.append(folder)  # a stage of one's own may lie beside the recipe
+    reader = _Reader(file, settings)
+    value = reader.value
+    for key in value:
+        if key not in KEYS:
+            raise reader.fail((key,), f"no such key in a recipe{near(key, KEYS)}; there are {', '.join(KEYS)}")
+    name, seed = value.get("name", Path(file).stem), value.get("seed", 0)
+    if not isinstance(name, str):
+        raise reader.fail(("name",), f"expected text, found {name!r}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise reader.fail(("seed",), f"expected a whole number from 0, found {seed!r}")
+    for key in ("models", "sources"):
+        if not isinstance(value.get(key) or {}, dict):
+            raise reader.fail((key,), "expected a mapping from names")
+    models = reader.models()
+    sources = {}
+    for source, entries in (value.get("sources") or {}).items():
+        if not source.replace("-", "").replace("_", "").isalnum():
+            raise reader.fail(("sources", source), "a source's name is letters, digits, - and _: it becomes a folder")
+        steps = reader.steps(("sources", source), entries, models)
+        if not steps or not isinstance(steps[0].stage, Source):
+            raise reader.fail(("sources", source), "the first stage must be a reader, such as read.wet.Wet")
+        for n, step in enumerate(steps[1:], 1):
+            if isinstance(step.stage, Source):
+                raise reader.fail(("sources", source, n), f"{step.stage.name} is a reader; it can only come first")
+        sources[source] = steps
+    if not sources:
+        raise reader.fail((), "no sources; a recipe needs at least one under `sources:`")
+    corpus = reader.steps(("corpus",), value.get("corpus") or [], models)
+    mix, tokens = reader.section("mix", Mix, None), reader.section("tokens", Tokens, None)
+    if mix is not None and tokens is None:
+        raise reader.fail(("mix",), "a mix is of tokens; add a `tokens:` section, or leave the mix out")
+    for source in only:
+        if source not in sources:
+            raise RecipeError(f"--only {source}: the recipe has no such source{near(source, sources)}; it has {', '.join(sources)}")
+    if only:
+        sources = {s: steps for s, steps in sources.items() if s in only}
+        mix = mix and dataclasses.replace(mix, weights={s: w for s, w in mix.weights.items() if s in only})
+    if mix is not None:
+        try:
+            check_weights(mix, sources)
+        except RecipeError as error:
+            raise reader.fail(("mix",), str(error)) from None
+    return Recipe(name, seed, sources, corpus, models, mix, tokens, reader.section("engine", Engine, Engine()), file)
+
+
+def locate(file: str) -> str:
+    """A path as it is, or a built-in recipe's by its name."""
+    if os.path.exists(file):
+        return file
+    known = builtin()
+    if file in known:
+        return known[file]
+    raise RecipeError(f"{file}: no such recipe file, and no built-in recipe of that name{near(file, known)}; there are {', '.join(known)}")
+
+
+def builtin() -> dict[str, str]:
+    """{name: path} of the recipes that are installed with the package."""
+    folder = Path(inspect.getfile(importlib.import_module("recipes"))).parent
+    return {p.stem: str(p) for p in sorted(folder.glob("*.yaml"))}
+
+
+def near(word: str, known: typing.Iterable[str]) -> str:
+    """`; did you mean ...?`, where something is close."""
+    found = get_close_matches(word, list(known), 1, 0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _stage_name(entry: Any) -> str:
+    return entry if isinstance(entry, str) else next(iter(entry), "?") if isinstance(entry, dict) else "?"
+
+
+def _item(entries: list[Any], parts: list[str]) -> tuple[int | None, int]:
+    """Which entry of a list a dotted path means, and how many of its parts say so."""
+    if parts[0].isdigit() and int(parts[0]) < len(entries):
+        return int(parts[0]), 1
+    for number, entry in enumerate(entries):
+        words = _stage_name(entry).split(".")
+        if parts[: len(words)] == words:
+            return number, len(words)
+    return None, 0
+
+
+@cache
+def find(name: str) -> type[Stage]:
+    """The class that a recipe means by a name."""
+    module, _, cls = name.rpartition(".")
+    if not module:
+        raise RecipeError(f"{name}: a stage is named module.Class, such as gopher.Quality")
+    for package in (*(f"{p}." for p in PACKAGES), ""):
+        path = f"{package}{module}"
+        try:
+            found = importlib.import_module(path)
+        except ModuleNotFoundError as error:
+            if error.name and (path == error.name or path.startswith(f"{error.name}.")):
+                continue
+            raise RecipeError(f"{name}: {path} needs {error.name}, which is not installed") from None
+        stage = getattr(found, cls, None)
+        if inspect.isclass(stage) and issubclass(stage, Stage):
+            return stage
+        stages = [n for n, v in vars(found).items() if inspect.isclass(v) and issubclass(v, Stage) and v.__module__ == found.__name__]
+        raise RecipeError(f"{name}: {path} has no stage {cls}{near(cls, stages)}; it has {', '.join(stages) or 'none'}")
+    raise RecipeError(f"{name}: no such stage{near(name, catalogue())}")
+
+
+@cache
+def catalogue() -> dict[str, type[Stage]]:
+    """Every stage of this installation by the name that a recipe uses."""
+    import pkgutil
+
+    out: dict[str, type[Stage]] = {}
+    for package in PACKAGES:
+        root = importlib.import_module(package)
+        for info in pkgutil.walk_packages(root.__path__, f"{package}."):
+            module = importlib.import_module(info.name)
+            for cls in vars(module).values():
+                if inspect.isclass(cls) and issubclass(cls, Stage) and cls.__module__ == info.name and not inspect.isabstract(cls):
+                    out[f"{info.name.removeprefix(f'{package}.')}.{cls.__name__}"] = cls
+    return dict(sorted(out.items()))
+
+
+def kind(cls: type[Stage]) -> str:
+    """Source, Filter, Transform or Global."""
+    return next(k.__name__ for k in (Source, Filter, Transform, Global) if issubclass(cls, k))
+
+
+def _parameters(name: str) -> set[str]:
+    try:
+        return {f.name for f in dataclasses.fields(find(name))}
+    except RecipeError:
+        return set()
+
+
+Fail = typing.Callable[[places.Path, str], RecipeError]
+
+
+def build(name: str, config: Mapping[str, Any], models: Mapping[str, Model] | None = None, fail: Fail | None = None) -> Stage:
+    """A stage from its name and parameters; a parameter of type Model is a name under `models:` or a path."""
+    cls = find(name)
+    fail = fail or (lambda at, message: RecipeError(f"{name}.{'.'.join(map(str, at))}: {message}" if at else f"{name}: {message}"))
+    if inspect.isabstract(cls):
+        raise fail((), "is abstract; name one of its kinds")
+    config = dict(config)
+    for field_name, hint in typing.get_type_hints(cls).items():
+        if hint is Model and isinstance(config.get(field_name), str):
+            known = models or {}
+            given = config[field_name]
+            if given not in known and "/" not in given and not os.path.exists(given):
+                raise fail((field_name,), f"no model {given} under `models:`{near(given, known)}, and no file of that name")
+            config[field_name] = dataclasses.asdict(known.get(given, Model(given)))
+    return typing.cast(Stage, validate(cls, config, fail))
+
+
+def validate(cls: type, config: Any, fail: Fail) -> Any:
+    """A dataclass from plain values, strictly."""
+    try:
+        return TypeAdapter(cls).validate_json(json.dumps(config))
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = tuple(p for p in first["loc"] if not (isinstance(p, str) and ("[" in p or p in ("function-after", "dataclass"))))
+        message = first["msg"]
+        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            names = [f.name for f in dataclasses.fields(cls)]
+            message = f"no such parameter{near(str(at[-1]), names)}; there are {', '.join(names) or 'none'}"
+        elif first["type"] in ("missing", "missing_argument"):
+            message = "missing"
+        else:
+            message = f"{message[0].lower()}{message[1:]}, found {first['input']!r}"
+        raise fail(at, message) from None
+    except RecipeError as error:
+        raise fail((), str(error)) from None

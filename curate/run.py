@@ -1,0 +1,291 @@
+"""Passes in order, barriers between them, and the books at the end. Whatever is there already is not done again.
+
+The driver holds a few numbers per shard and no text: a resumed run lists each folder once and starts what is missing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+from curate import __version__, store
+from curate.errors import BudgetError, CurateError
+from curate.exchange import Reduce, Settle
+from curate.plan import Barrier, Pass, Plan
+from curate.runner import Executor
+from curate.stage import Resources, Shard
+from curate.stats import StageStats, add, balance
+from curate.worker import Done, Job, Part, Setting, Work
+
+T = TypeVar("T")
+LIBRARIES = ("pyarrow", "numpy", "numba", "fasttext-numpy2", "sentencepiece", "tokenizers", "resiliparse")
+
+
+class Progress(Protocol):
+    """Who is told how far the run is."""
+
+    def start(self, what: str, total: int, done: int) -> None:
+        """A pass or a barrier begins; `done` of its `total` items were there already."""
+
+    def advance(self, docs: int) -> None:
+        """One more item is done."""
+
+    def warn(self, message: str) -> None:
+        """Something that is no error, but that one should know."""
+
+
+@dataclass
+class Finished:
+    """What a pass has come to: its shards, and its rows of the funnel."""
+
+    parts: list[Part] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)  # quarantine files
+    rows: list[StageStats] = field(default_factory=list)
+
+
+@dataclass
+class Result:
+    """A finished run: the curated documents by source, and the funnel."""
+
+    documents: dict[str, list[Part]]
+    rows: list[StageStats]
+
+
+def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
+    """Carry out a plan: documents, quarantine and funnel. Tokens are made from the result by `curate.tokens.run`."""
+    write_lock(plan, out)
+    finished: dict[str, list[Finished]] = {source: [] for source in plan.inputs}
+    settled: set[str] = set()
+    for level in plan.levels:
+        for pass_, result in zip(level, run_level(plan, level, finished, out, executor, progress), strict=True):
+            finished[pass_.source].append(result)
+            if pass_.reader:
+                check_budget(plan, pass_, result, progress)
+        for barrier in plan.barriers:
+            if barrier.fingerprint not in settled and all(len(finished[m.source]) >= m.number for m in barrier.members):
+                run_barrier(plan, barrier, finished, out, executor, progress)
+                settled.add(barrier.fingerprint)
+    rows = []
+    for results in finished.values():
+        chain = [row for f in results for row in f.rows]
+        balance(chain, written=sum(p.docs for p in results[-1].parts))
+        rows += chain
+    return Result(publish(finished, out), rows)
+
+
+def run_level(
+    plan: Plan, level: Sequence[Pass], finished: dict[str, list[Finished]], out: str, executor: Executor, progress: Progress
+) -> list[Finished]:
+    """The passes of one level side by side, those of the same hardware in one map."""
+    settings = tuple(setting(plan, p, finished, out) for p in level)
+    results = [Finished(rows=[StageStats(p.source, s.name) for s in ((p.reader,) if p.reader else ()) + p.chain]) for p in level]
+    groups: dict[Resources, list[Job]] = {}
+    total = docs = 0
+    for number, pass_ in enumerate(level):
+        store.sweep(settings[number].home)
+        jobs = cut_jobs(plan, pass_, number, finished)
+        total += len(jobs)
+        there = store.listing(settings[number].home)
+        keys = store.listing(settings[number].keys) if settings[number].keys else {}
+        for job in jobs:
+            done = read_done(settings[number], job, there, keys)
+            if done is None:
+                groups.setdefault(pass_.resources, []).append(job)
+            else:
+                docs += done.docs
+                take(results[number], settings[number], done)
+    todo = sum(map(len, groups.values()))
+    progress.start(title(level), total, total - todo)
+    work = Work(settings, plan.recipe.engine.batch_rows)
+    for resources, jobs in groups.items():
+        for at, done in executor.map(_Placed(work), jobs, resources):
+            take(results[at], settings[at], done)
+            progress.advance(done.docs)
+    for result in results:
+        result.parts.sort(key=lambda p: p.number)
+        result.bad.sort()
+    return results
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """The work, with the number of its pass beside the result."""
+
+    work: Work
+
+    def __call__(self, job: Job) -> tuple[int, Done]:
+        return job.pass_, self.work(job)
+
+
+def title(level: Sequence[Pass]) -> str:
+    """What a level is called while it runs."""
+    return " + ".join(f"{p.source} {p.number}" for p in level)
+
+
+def setting(plan: Plan, pass_: Pass, finished: dict[str, list[Finished]], out: str) -> Setting:
+    """A pass with its paths."""
+    behind, before = plan.barrier(pass_), plan.entered(pass_)
+    home = store.join(out, pass_.folder)
+    base = 0
+    if before:
+        for member in before.members:
+            if member.source == pass_.source:
+                break
+            base += shard_count(finished[member.source][member.number - 1])
+    return Setting(
+        pass_,
+        home,
+        keys=store.join(home, f"keys-{store.fingerprint([behind.stage.identity, behind.partitions])}") if behind else "",
+        partitions=behind.partitions if behind else 1,
+        verdict=store.join(out, before.folder, "verdict") if before else "",
+        base=base,
+    )
+
+
+def shard_count(result: Finished) -> int:
+    """How many shard numbers a pass has used."""
+    return max((p.number for p in result.parts), default=-1) + 1
+
+
+def cut_jobs(plan: Plan, pass_: Pass, number: int, finished: dict[str, list[Finished]]) -> list[Job]:
+    """One job per shard: large inputs were split by their reader, small neighbours are joined here."""
+    target = int(plan.recipe.engine.shard_bytes)
+    if pass_.reader:
+        groups: Iterable[tuple[Any, ...]] = join(plan.inputs[pass_.source], lambda s: s.size, target)
+    else:
+        groups = join([p for p in finished[pass_.source][-1].parts if p.docs], lambda p: p.size, target)
+    return [Job(number, n, group) for n, group in enumerate(groups)]
+
+
+def join(items: Sequence[T], size: Callable[[T], int], target: int) -> list[tuple[T, ...]]:
+    """Neighbours in groups of at most `target`, or of one."""
+    groups: list[tuple[T, ...]] = []
+    held: list[T] = []
+    total = 0
+    for item in items:
+        if held and total + size(item) > target:
+            groups.append(tuple(held))
+            held, total = [], 0
+        held.append(item)
+        total += size(item)
+    return [*groups, tuple(held)] if held else groups
+
+
+def read_done(setting: Setting, job: Job, there: dict[str, int], keys: dict[str, int]) -> Done | None:
+    """What a shard came to, if it is complete."""
+    name = f"{job.number:05d}"
+    if f"{name}.json" not in there:
+        return None
+    done = Done.from_json(store.read_json(store.join(setting.home, f"{name}.json")))
+    return None if setting.keys and done.docs and f"{name}.arrow" not in keys else done
+
+
+def take(result: Finished, setting: Setting, done: Done) -> None:
+    """Add a finished shard to its pass."""
+    at = store.join(setting.home, f"{done.number:05d}")
+    result.parts.append(Part(done.number, f"{at}.parquet", done.docs, done.size))
+    result.rows = add(result.rows, done.stats)
+    if done.bad:
+        result.bad.append(f"{at}.bad.jsonl")
+
+
+def check_budget(plan: Plan, pass_: Pass, result: Finished, progress: Progress) -> None:
+    """Fail where more records are bad than the reader's budget allows; warn of a source with nothing in it."""
+    reader, row = pass_.reader, result.rows[0]
+    assert reader is not None
+    place = plan.recipe.sources[pass_.source][0].place
+    where = store.name(store.join(*(result.bad[:1] or [""])))
+    found = f"; the first are in {result.bad[0]}" if where else ""
+    if row.bad_files > reader.max_bad_files:
+        raise BudgetError(
+            f"{place}: nothing could be read of {row.bad_files:,} files; max_bad_files is {reader.max_bad_files}{found}. "
+            "Leave the files out, or allow for them"
+        )
+    bad = row.quarantined - row.bad_files
+    if bad > reader.max_bad * row.docs_in:
+        raise BudgetError(
+            f"{place}: {bad:,} of {row.docs_in:,} records are bad ({bad / row.docs_in:.2%}); max_bad is {reader.max_bad:.2%}{found}. "
+            "Look at them, and mend the input or allow for them"
+        )
+    if not row.docs_out:
+        progress.warn(f"source {pass_.source} holds no document")
+
+
+def run_barrier(
+    plan: Plan, barrier: Barrier, finished: dict[str, list[Finished]], out: str, executor: Executor, progress: Progress
+) -> None:
+    """Reduce each partition, settle once: the verdict is a file that the next pass reads by shard."""
+    home = store.join(out, barrier.folder)
+    verdict = store.join(home, "verdict")
+    if store.exists(verdict):
+        return
+    files: list[tuple[int, str]] = []
+    base = 0
+    for member in barrier.members:
+        result = finished[member.source][member.number - 1]
+        keys = setting(plan, member, finished, out).keys
+        files += [(base + p.number, store.join(keys, f"{p.number:05d}.arrow")) for p in result.parts if p.docs]
+        base += shard_count(result)
+    parts = store.join(home, "reduced")
+    store.sweep(parts)
+    there = store.listing(parts)
+    todo = [n for n in range(barrier.partitions) if f"{n:05d}.arrow" not in there]
+    progress.start(barrier.stage.name, barrier.partitions + 1, barrier.partitions - len(todo))
+    for _ in executor.map(Reduce(barrier.stage, tuple(files), barrier.partitions, parts), todo, Resources()):
+        progress.advance(0)
+    for _ in executor.map(Settle(barrier.stage, parts, base, verdict), [0], Resources()):
+        progress.advance(0)
+
+
+def publish(finished: dict[str, list[Finished]], out: str) -> dict[str, list[Part]]:
+    """The last passes' documents and the quarantine under the names that users know, and nothing else there."""
+    documents = {}
+    for source, results in finished.items():
+        parts = [p for p in results[-1].parts if p.docs]
+        folder = store.join(out, "documents", source)
+        documents[source] = [replace(p, path=store.join(folder, f"{p.number:05d}.parquet")) for p in parts]
+        store.publish([p.path for p in parts], [p.path for p in documents[source]], folder)
+        folder = store.join(out, "quarantine", source)
+        bad = results[0].bad
+        store.publish(bad, [store.join(folder, store.name(b).replace(".bad.jsonl", ".jsonl")) for b in bad], folder)
+    return documents
+
+
+def write_lock(plan: Plan, out: str) -> None:
+    """The recipe as resolved, and all that its results depend on."""
+    from curate import places
+
+    store.write_bytes(store.join(out, "recipe.yaml"), places.dump(plan.recipe.resolved).encode())
+    lock = {
+        "curate": __version__,
+        "python": platform.python_version(),
+        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "seed": plan.recipe.seed,
+        "recipe": plan.fingerprint,
+        "models": [{"path": p, **dict(zip(("bytes", "stamp"), store.stamp(p), strict=True)), "sha256": d} for p, d in plan.models.items()],
+        "inputs": {source: _files(shards) for source, shards in plan.inputs.items()},
+        "passes": {p.folder: [s.identity for s in ((p.reader,) if p.reader else ()) + p.chain] for p in plan.passes},
+    }
+    store.write_json(store.join(out, "recipe.lock.json"), lock)
+
+
+def _files(shards: Sequence[Shard]) -> list[dict[str, Any]]:
+    return [
+        {"path": f.path, "label": f.label, "bytes": f.size, "stamp": f.stamp} for f in {s.file.path: s.file for s in shards}.values()
+    ]
+
+
+def write_stats(rows: Sequence[StageStats], out: str) -> None:
+    """The funnel, for `curate stats`."""
+    store.write_json(store.join(out, "stats.json"), [r.to_json() for r in rows])
+
+
+def read_stats(out: str) -> list[StageStats]:
+    """The funnel of a finished run."""
+    path = store.join(out, "stats.json")
+    if not store.exists(path):
+        raise CurateError(f"{out}: no finished run: there is no stats.json; `curate run RECIPE --out {out}` makes or goes on with one")
+    return [StageStats.from_json(row) for row in store.read_json(path)]

@@ -1,0 +1,1 @@
+"""Token shards: tokenizers, layouts, formats, the manifest, and the proof that what was written is what was meant."""

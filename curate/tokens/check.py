@@ -1,0 +1,27 @@
+"""What can be known of a recipe's tokens before a worker starts: the tokenizer, its layout, and budgets that no text could fill."""
+
+from __future__ import annotations
+
+from curate import mix as mixing
+from curate.errors import RecipeError
+from curate.plan import Plan
+from curate.tokens.layout import edges
+from curate.tokens.tokenizer import load
+
+MOST_EXPANSION = 1032  # of any compressed input: deflate's limit, bytes of text per byte of file
+
+
+def before(plan: Plan) -> None:
+    """Raise RecipeError for a tokenizer that cannot be loaded or lacks what the layout needs, or a budget beyond all input."""
+    recipe, tokens = plan.recipe, plan.recipe.tokens
+    assert tokens is not None
+    try:
+        if tokens.tokenizer.train is None:
+            edges(tokens.layout, load(tokens.tokenizer))
+        if tokens.shard_tokens < 1:
+            raise RecipeError("tokens.shard_tokens: at least 1 is expected")
+        if recipe.mix:
+            most = {s: sum(x.size for x in shards) * MOST_EXPANSION + 1 for s, shards in plan.inputs.items()}
+            mixing.budgets(recipe.mix, most)
+    except RecipeError as error:
+        raise RecipeError(f"{recipe.file}: {error}") from None

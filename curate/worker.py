@@ -1,0 +1,458 @@
+"""What one worker does to one shard: run the fused stages of a pass, batch by batch, keep the books, commit.
+
+Memory is bounded by a batch, a row group and a spill, never by the shard. The `.json` is written last: it is the commit, the resume
+marker and the report.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from curate import store
+from curate.batch import Array, Batch, Check
+from curate.errors import CurateError, LedgerError, StageError
+from curate.exchange import KeysWriter, Verdict
+from curate.plan import Pass
+from curate.stage import Bad, Checks, Filter, Global, Shard, Skip, Source, Stage, Transform
+from curate.stats import StageStats, balance, histogram
+
+BATCH_BYTES = 8 << 20  # of text in a batch, but for a single longer document
+ROW_GROUP_ROWS, ROW_GROUP_BYTES = 8192, 16 << 20  # a row group is closed at the document that reaches either
+FATES_ROWS = 65_536
+RAW_BYTES = 64 << 10  # of a bad record that are kept
+WRITE = {"compression": "zstd", "compression_level": 1, "write_statistics": False}
+FATES = pa.schema(
+    [("id", pa.string()), ("url", pa.string()), ("stage", pa.string()), ("rule", pa.string())]
+    + [("value", pa.float64()), ("limit", pa.float64()), ("kept", pa.int64())]
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A shard of the pass before: its number there, its documents and bytes of text."""
+
+    number: int
+    path: str
+    docs: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard of a pass: what it is read from, small neighbours together, and where it goes."""
+
+    pass_: int  # which of the Work's passes
+    number: int
+    inputs: tuple[Shard, ...] | tuple[Part, ...]
+
+    @property
+    def label(self) -> str:
+        """For messages."""
+        first = self.inputs[0]
+        return first.file.label if isinstance(first, Shard) else store.name(first.path)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a finished shard says of itself: the content of its `.json`."""
+
+    number: int
+    docs: int
+    size: int  # bytes of text
+    bad: bool  # whether there is a quarantine file
+    stats: list[StageStats]
+
+    def to_json(self) -> dict[str, Any]:
+        """For the `.json`."""
+        return {**asdict(replace(self, stats=[])), "stats": [s.to_json() for s in self.stats]}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Done:
+        """From the `.json`."""
+        return cls(**{**value, "stats": [StageStats.from_json(s) for s in value["stats"]]})
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One pass as a worker is given it: the pass with the paths that are its own."""
+
+    pass_: Pass
+    home: str  # folder of this pass's shards
+    keys: str = ""  # folder of the keys for the barrier behind it
+    partitions: int = 1
+    verdict: str = ""  # file of the barrier before it
+    base: int = 0  # of this source's shards among those that the barrier before took
+
+
+@dataclass(frozen=True)
+class Work:
+    """The passes of one level. Called with a job, on whatever machine."""
+
+    settings: tuple[Setting, ...]
+    batch_rows: int
+
+    def __call__(self, job: Job) -> Done:
+        """Resumable: a shard whose `.json` is there is done, and nothing half-written has its name."""
+        setting = self.settings[job.pass_]
+        at = store.join(setting.home, f"{job.number:05d}")
+        keys = store.join(setting.keys, f"{job.number:05d}.arrow") if setting.keys else ""
+        if store.exists(f"{at}.json"):
+            done = Done.from_json(store.read_json(f"{at}.json"))
+            if keys and done.docs and not store.exists(keys):
+                emit_again(setting, f"{at}.parquet", keys, self.batch_rows)
+            return done
+        try:
+            return _Run(setting, job, at, keys, self.batch_rows).run()
+        except (CurateError, KeyboardInterrupt):
+            raise
+        except OSError as error:
+            raise CurateError(f"{setting.pass_.source}, shard {job.label}: {error}") from error
+
+
+def emit_again(setting: Setting, path: str, keys: str, batch_rows: int) -> None:
+    """The keys of documents that are there already, for a barrier that is new."""
+    leave = setting.pass_.leave
+    assert leave is not None
+    with store.commit(keys) as temporary:
+        out = KeysWriter(leave, temporary, setting.partitions)
+        first = 0
+        for batch in read_documents(path, batch_rows):
+            out.add(leave.emit(batch), first)
+            first += len(batch)
+        out.close()
+
+
+def read_documents(path: str, batch_rows: int, columns: list[str] | None = None) -> Iterator[Batch]:
+    """The documents of one of our own files; its row groups are bounded, so memory is."""
+    with store.open_input(path) as file, pq.ParquetFile(file, pre_buffer=False) as reader:
+        for data in reader.iter_batches(batch_rows, columns=columns, use_threads=False):
+            yield from bounded(data, batch_rows)
+
+
+def bounded(data: pa.RecordBatch, rows: int) -> Iterator[Batch]:
+    """Slices of at most `rows` documents and about BATCH_BYTES of text."""
+    if not len(data):
+        return
+    text = data["text"]
+    if len(data) <= rows and text.nbytes <= BATCH_BYTES:
+        yield Batch.of(data)
+        return
+    ends = np.cumsum(pc.binary_length(text).to_numpy(zero_copy_only=False).astype(np.int64))
+    first = 0
+    while first < len(data):
+        held = int(ends[first - 1]) if first else 0
+        stop = int(np.searchsorted(ends, held + BATCH_BYTES, side="right"))
+        stop = min(max(stop, first + 1), first + rows, len(data))
+        yield Batch.of(data.slice(first, stop - first))
+        first = stop
+
+
+class Documents:
+    """The documents of a shard on their way to one Parquet file, whose row groups do not depend on the batches they came in."""
+
+    def __init__(self, path: str):
+        self.path, self.written, self.size = path, 0, 0
+        self._held: list[pa.RecordBatch] = []
+        self._rows = self._bytes = 0
+        self._out: pq.ParquetWriter | None = None
+
+    def add(self, batch: Batch) -> None:
+        """Append documents."""
+        data = batch.data
+        ends = np.cumsum(batch.size.astype(np.int64))
+        self.size += int(ends[-1])
+        first = 0
+        while first < len(data):
+            spent = int(ends[first - 1]) if first else 0
+            by_bytes = int(np.searchsorted(ends, spent + ROW_GROUP_BYTES - self._bytes, side="left")) + 1
+            stop = min(by_bytes, first + ROW_GROUP_ROWS - self._rows, len(data))
+            self._held.append(data.slice(first, stop - first))
+            self._rows += stop - first
+            self._bytes += int(ends[stop - 1]) - spent
+            first = stop
+            if self._rows >= ROW_GROUP_ROWS or self._bytes >= ROW_GROUP_BYTES:
+                self._flush()
+
+    def _flush(self) -> None:
+        table = pa.Table.from_batches(self._held).combine_chunks()
+        if self._out is None:
+            plain = [f.name for f in table.schema if f.name not in ("id", "text", "url", "title")]
+            self._out = pq.ParquetWriter(self.path, table.schema, use_dictionary=plain, **WRITE)
+        self._out.write_table(table, row_group_size=len(table))
+        self.written += len(table)
+        self._held, self._rows, self._bytes = [], 0, 0
+
+    def close(self) -> None:
+        """Write what is held; without a document there is no file."""
+        if self._rows:
+            self._flush()
+        if self._out is not None:
+            self._out.close()
+
+
+class Fates:
+    """One row for each document that a stage dropped: who, where, by which rule, on what evidence."""
+
+    def __init__(self, path: str):
+        self.path, self.rows = path, 0
+        self._held: list[pa.RecordBatch] = []
+        self._out: pq.ParquetWriter | None = None
+
+    def add(self, batch: Batch, stage: str, checks: dict[str, Check], rule: Array) -> None:
+        """`rule` holds, per document of the batch, the number of the first check it failed, or -1."""
+        names = list(checks)
+        for number in np.unique(rule[rule >= 0]).tolist():
+            check = checks[names[number]]
+            rows = np.flatnonzero(rule == number)
+            at = pa.array(rows)
+            nothing = pa.nulls(len(rows))
+            columns = [
+                batch["id"].take(at),
+                batch["url"].take(at) if "url" in batch.names else nothing.cast(pa.string()),
+                pa.repeat(stage, len(rows)),
+                pa.repeat(names[number], len(rows)),
+                pa.array(check.value[rows].astype(np.float64)) if check.value is not None else nothing.cast(pa.float64()),
+                pa.repeat(float(check.limit), len(rows)) if check.limit is not None else nothing.cast(pa.float64()),
+                pa.array(check.kept[rows]) if check.kept is not None else nothing.cast(pa.int64()),
+            ]
+            self._held.append(pa.RecordBatch.from_arrays(columns, schema=FATES))
+            self.rows += len(rows)
+        if sum(map(len, self._held)) >= FATES_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            if self._out is None:
+                self._out = pq.ParquetWriter(self.path, FATES, **WRITE)
+            self._out.write_table(pa.Table.from_batches(self._held).combine_chunks())
+            self._held = []
+
+    def close(self) -> None:
+        """Write what is held; without a row there is no file."""
+        self._flush()
+        if self._out is not None:
+            self._out.close()
+
+
+class _Run:
+    """One job from its input to its `.json`."""
+
+    def __init__(self, setting: Setting, job: Job, at: str, keys: str, batch_rows: int):
+        self.setting, self.job, self.at, self.keys, self.batch_rows = setting, job, at, keys, batch_rows
+        self.pass_ = setting.pass_
+        source = self.pass_.source
+        self.stats = [StageStats(source, s.name) for s in self.pass_.chain]
+        self.read = StageStats(source, self.pass_.reader.name) if self.pass_.reader else None
+        self.bad: list[dict[str, Any]] = []
+
+    def run(self) -> Done:
+        names = {n: f"{self.at}.{n}" for n in ("parquet", "fates.parquet", "bad.jsonl")}
+        with ExitStack() as files:
+            paths = {n: files.enter_context(store.commit(p)) for n, p in names.items()}
+            documents, fates = Documents(paths["parquet"]), Fates(paths["fates.parquet"])
+            keys = None
+            if self.pass_.leave:
+                keys = KeysWriter(self.pass_.leave, files.enter_context(store.commit(self.keys)), self.setting.partitions)
+            emitted = 0
+            for batch in self._through(fates):
+                if keys:
+                    keys.add(self._emit(batch), emitted)
+                    emitted += len(batch)
+                documents.add(batch)
+            documents.close()
+            fates.close()
+            if keys and documents.written:
+                keys.close()
+            if self.bad:
+                with open(paths["bad.jsonl"], "w", encoding="utf-8") as out:
+                    out.writelines(json.dumps(b) + "\n" for b in self.bad)
+            self._balance(documents, fates, emitted if keys else None)
+        rows = [*([self.read] if self.read else []), *self.stats]
+        done = Done(self.job.number, documents.written, documents.size, bool(self.bad), rows)
+        store.write_json(f"{self.at}.json", done.to_json())
+        return done
+
+    def _balance(self, documents: Documents, fates: Fates, emitted: int | None) -> None:
+        """The ledger of this shard, against counts made by the reader before, the writer and the fates."""
+        entered = None if self.read else sum(p.docs for p in self.job.inputs if isinstance(p, Part))
+        rows = [*([self.read] if self.read else []), *self.stats]
+        balance(rows, entered=entered, written=documents.written)
+        balance(self.stats, fates=fates.rows)
+        if emitted is not None and emitted != documents.written:
+            assert self.pass_.leave is not None
+            raise LedgerError(f"{self.pass_.leave.name} was shown {emitted:,} documents; {documents.written:,} were written")
+
+    def _through(self, fates: Fates) -> Iterator[Batch]:
+        """Batches that have passed all stages and still hold documents."""
+        for batch, verdict in self._input():
+            for number, (stage, stats) in enumerate(zip(self.pass_.chain, self.stats, strict=True)):
+                enters = number == 0 and self.pass_.enter is not None
+                try:
+                    batch = step(stage, stats, batch, fates, verdict if enters else None)  # noqa: PLW2901
+                except Exception as error:
+                    raise self._blame(stage, batch, verdict if enters else None, error) from error
+                if not len(batch):
+                    break
+            else:
+                yield batch
+
+    def _input(self) -> Iterator[tuple[Batch, pa.Table | None]]:
+        """Batches as they come in, each with its part of the barrier's verdict."""
+        for item in self.job.inputs:
+            if isinstance(item, Shard):
+                yield from ((batch, None) for batch in self._read(item))
+                continue
+            verdict = Verdict(self.setting.verdict, self.setting.base + item.number) if self.pass_.enter else None
+            first = 0
+            for batch in read_documents(item.path, self.batch_rows):
+                yield batch, verdict.rows(first, len(batch)) if verdict else None
+                first += len(batch)
+
+    def _read(self, shard: Shard) -> Iterator[Batch]:
+        """The documents of a raw shard, with ids and source; what is bad or skipped goes into the books."""
+        reader, stats = self.pass_.reader, self.read
+        assert reader is not None
+        assert stats is not None
+        began = time.perf_counter()
+        for item in self._guarded(reader, shard):
+            match item:
+                case Skip():
+                    stats.docs_in += item.count
+                    stats.chars_in += item.chars
+                    stats.dropped[item.reason] += item.count
+                    stats.failed[item.reason] += item.count
+                    stats.dropped_chars[item.reason] += item.chars
+                case Bad():
+                    stats.docs_in += 1
+                    stats.quarantined += 1
+                    stats.bad_files += item.whole_file
+                    raw = base64.b64encode(item.raw[:RAW_BYTES]).decode()
+                    where = f"{self.pass_.source}/{item.place}"
+                    self.bad.append({"where": where, "why": item.reason, "bytes": len(item.raw), "raw": raw})
+                case _:
+                    for batch in bounded(self._signed(item), self.batch_rows):
+                        stats.docs_in += len(batch)
+                        stats.docs_out += len(batch)
+                        chars = int(batch.chars.sum())
+                        stats.chars_in += chars
+                        stats.chars_out += chars
+                        stats.seconds += time.perf_counter() - began
+                        yield batch
+                        began = time.perf_counter()
+        stats.seconds += time.perf_counter() - began
+
+    def _guarded(self, reader: Source, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip]:
+        try:
+            yield from reader.read(shard)
+        except (CurateError, OSError):
+            raise
+        except Exception as error:
+            raise StageError(f"{reader.name} failed on {shard.file.path} (a bug in the reader): {type(error).__name__}: {error}") from error
+
+    def _signed(self, data: pa.RecordBatch) -> pa.RecordBatch:
+        """With ids that begin with the source, the source itself, and text as large_string."""
+        source = self.pass_.source
+        prefix = pa.scalar(f"{source}/", data["id"].type)
+        ids = pc.binary_join_element_wise(prefix, data["id"], pa.scalar("", data["id"].type)).cast(pa.string())
+        at = data.schema.get_field_index("id")
+        data = data.set_column(at, pa.field("id", pa.string()), ids)
+        return data.append_column(pa.field("source", pa.string()), pa.repeat(source, len(data)))
+
+    def _emit(self, batch: Batch) -> pa.RecordBatch:
+        leave = self.pass_.leave
+        assert leave is not None
+        try:
+            return leave.emit(batch)
+        except Exception as error:
+            raise self._blame(leave, batch, None, error) from error
+
+    def _blame(self, stage: Stage, batch: Batch, verdict: pa.Table | None, error: Exception) -> StageError:
+        """Find the first document that the stage fails on alone."""
+        culprit = "a document"
+        for row in range(len(batch)):
+            one = batch.where(np.arange(len(batch)) == row)
+            try:
+                if verdict is None:
+                    if isinstance(stage, Global):
+                        stage.emit(one)
+                    else:
+                        outcome(stage, one, None)
+            except Exception:
+                culprit = f"document {batch['id'][row].as_py()}"
+                break
+        return StageError(
+            f"{stage.name} failed on {culprit} of shard {self.job.label} ({self.pass_.source}): {type(error).__name__}: {error}. "
+            "This is a bug in the stage; the documents before it are not lost, and the same command goes on from here once it is mended"
+        )
+
+
+def outcome(stage: Stage, batch: Batch, verdict: pa.Table | None) -> tuple[Batch, dict[str, Check]]:
+    """A stage's verb on a batch: the batch as rewritten, and what each rule found."""
+    result: Any
+    match stage:
+        case Filter():
+            result = stage.keep(batch)
+        case Transform():
+            result = stage.apply(batch)
+        case Global():
+            assert verdict is not None
+            result = stage.apply(batch, verdict)
+        case _:
+            raise TypeError(f"{stage.name} is no Filter, Transform or Global")
+    checks: Checks = {}
+    match result:
+        case Batch():
+            batch = result
+        case tuple() if not isinstance(result, Check):
+            batch, checks = result
+        case dict():
+            checks = result
+        case _:
+            checks = {type(stage).__name__.lower(): result}
+    return batch, {rule: c if isinstance(c, Check) else Check(c) for rule, c in checks.items()}
+
+
+def step(stage: Stage, stats: StageStats, batch: Batch, fates: Fates, verdict: pa.Table | None = None) -> Batch:
+    """Run one stage on one batch and keep its books."""
+    chars_in = int(batch.chars.sum())
+    began = time.perf_counter()
+    rewritten, checks = outcome(stage, batch, verdict)
+    if len(rewritten) != len(batch):
+        raise ValueError(f"{len(rewritten)} documents came out of {len(batch)}; a stage drops documents by a rule")
+    keep = np.ones(len(batch), np.bool_)
+    rule = np.full(len(batch), -1)
+    for number, check in enumerate(checks.values()):
+        rule[keep & ~check.passed] = number
+        keep &= check.passed
+    after = rewritten.where(keep)
+    stats.seconds += time.perf_counter() - began
+    chars = rewritten.chars
+    stats.docs_in += len(batch)
+    stats.docs_out += len(after)
+    stats.chars_in += chars_in
+    stats.chars_out += int(after.chars.sum())
+    stats.chars_rewritten += chars_in - int(chars.sum())
+    for number, (name, check) in enumerate(checks.items()):
+        fallen = len(keep) - int(np.count_nonzero(check.passed))
+        if fallen:
+            stats.failed[name] += fallen
+            mine = rule == number
+            stats.dropped[name] += int(np.count_nonzero(mine))
+            stats.dropped_chars[name] += int(chars[mine].sum())
+        if check.value is not None:
+            bins = histogram(check.value)
+            stats.histograms[name] = stats.histograms[name] + bins if name in stats.histograms else bins
+    if len(after) < len(batch):
+        fates.add(rewritten, stage.name, checks, rule)
+    return after

@@ -1,0 +1,1 @@
+"""Deduplication: each a `Global`, keys travel and text does not."""

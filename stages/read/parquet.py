@@ -1,0 +1,117 @@
+"""Parquet files: FineWeb, the hub's converted data sets, whatever an Arrow program has written.
+
+Large files are cut at row groups; `id` is the row's number in the file, wherever it was cut. Only the columns that are used are read,
+in batches sized by the footer's byte counts, so that memory follows the batch and not the row group. Strings are proved to be UTF-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate import store
+from curate.errors import RecipeError
+from curate.stage import Bad, File, Shard
+from stages.read.columns import Records, documents, gathered, plain
+from stages.read.rows import MAX_BYTES, MAX_ROWS
+
+ALL = 2**31 - 1  # row groups of a file whose footer has not been read
+BUFFER = 1 << 20  # of each column chunk
+DICTIONARY = 4 << 20  # bytes of a chunk that may be little more than a dictionary, of which each row may show the longest entry
+UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Parquet(Records):
+    """Documents from Parquet files, local or remote."""
+
+    paths: tuple[str, ...]
+
+    def shards(self, target: int) -> list[Shard]:
+        self.check_fields()
+        files = store.expand(self.paths, f"{self.name}.paths")
+        if not files:
+            raise RecipeError(f"{self.name}.paths: no files")
+        self._check_first(files)
+        return [shard for file in files for shard in (_cut(file, target) if file.size > target else [_whole(file)])]
+
+    def _check_first(self, files: list[File]) -> None:
+        for file in files[:8]:  # more unreadable ones than this are not worth the wait: reading will tell
+            try:
+                with store.open_input(file.path) as opened:
+                    schema = pq.read_schema(opened)
+            except UNREADABLE:
+                continue
+            self.check_schema(schema, file.path)
+            return
+
+    def read(self, shard: Shard) -> Iterator[pa.RecordBatch | Bad]:
+        label = shard.file.label
+        with store.open_input(shard.file.path) as opened:
+            try:
+                file = pq.ParquetFile(opened, pre_buffer=False, buffer_size=BUFFER)
+                self.check_schema(file.schema_arrow, label)
+            except (RecipeError, *UNREADABLE) as error:
+                yield Bad(label, _first_line(error), whole_file=True)
+                return
+            yield from gathered(self._rows(file, shard))
+
+    def _rows(self, file: pq.ParquetFile, shard: Shard) -> Iterator[pa.RecordBatch | Bad]:
+        label, footer = shard.file.label, file.metadata
+        columns = [".".join(path) for path in self.columns_of(file.schema_arrow)]
+        first = sum(footer.row_group(group).num_rows for group in range(shard.low))
+        for group in range(shard.low, min(shard.high, footer.num_row_groups)):
+            row, expected = first, footer.row_group(group).num_rows
+            first += expected
+            try:
+                rows = _batch_rows(footer.row_group(group), columns)
+                for batch in gathered(map(plain, file.iter_batches(rows, [group], columns, use_threads=False))):
+                    yield from documents(batch, self, row, lambda at: f"{label}:{at}")
+                    row += len(batch)
+            except UNREADABLE as error:
+                yield Bad(f"{label}:{row}", f"row group {group} cannot be read from here on: {_first_line(error)}")
+                continue
+            if row != first:
+                yield Bad(f"{label}:{row}", f"row group {group} has {row - first + expected:,} rows, its footer says {expected:,}")
+
+
+def _whole(file: File) -> Shard:
+    return Shard(file, 0, ALL, file.size)
+
+
+def _cut(file: File, target: int) -> list[Shard]:
+    """Consecutive row groups of about `target` bytes; one shard where the footer cannot be read, which reading will report."""
+    try:
+        with store.open_input(file.path) as opened:
+            footer = pq.read_metadata(opened)
+        sizes = [max(0, footer.row_group(group).total_byte_size) for group in range(footer.num_row_groups)]
+    except UNREADABLE:
+        return [_whole(file)]
+    scale = file.size / max(1, sum(sizes))  # the footer counts uncompressed bytes
+    shards: list[Shard] = []
+    low, size = 0, 0.0
+    for group, more in enumerate(sizes):
+        if group > low and size + more * scale / 2 > target:
+            shards.append(Shard(file, low, group, int(size)))
+            low, size = group, 0.0
+        size += more * scale
+    return [*shards, Shard(file, low, len(sizes), int(size))]
+
+
+def _batch_rows(group: pq.RowGroupMetaData, columns: list[str]) -> int:
+    """Rows of a batch that hold about 8 MB together."""
+    rows, size, shown = max(1, group.num_rows), 0, 0
+    for at in range(group.num_columns):
+        chunk = group.column(at)
+        if any(chunk.path_in_schema == c or chunk.path_in_schema.startswith(f"{c}.") for c in columns):
+            size += max(0, chunk.total_uncompressed_size)
+            if chunk.has_dictionary_page and chunk.total_uncompressed_size < DICTIONARY + 4 * rows:
+                shown += max(0, min(chunk.total_uncompressed_size, DICTIONARY))
+    return max(1, min(MAX_ROWS, MAX_BYTES * rows // max(size, 1), 8 * MAX_BYTES // max(shown, 1)))
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:300]
