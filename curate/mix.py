@@ -162,7 +162,7 @@ def shuffle_key(seed: int, source: str, ids: pa.Array, copy: int) -> Array:
     return _draw("shuffle", seed, source, copy, ids)
 
 
-def sample_key(purpose: str, seed: int, source: str, ids: pa.Array) -> Array:
+def sample_key(seed: int, source: str, ids: pa.Array, purpose: str = "tokenizer") -> Array:
     """uint64 per document: the order of any other sample, named by what it is for."""
     return _draw(f"sample for {purpose}", seed, source, 0, ids)
 

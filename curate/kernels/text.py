@@ -17,6 +17,9 @@ _ALONE, _CLUSTER, _LEADING = map(int, (unicode.ALONE, unicode.CLUSTER, unicode.L
 _BREAK = int(unicode.SPACE | unicode.CONTROL)
 _WORD = int(unicode.LETTER | unicode.DIGIT | unicode.NUMBER | unicode.JOIN)
 _APOSTROPHE, _FULL_STOP, _COMMA, _MIDDLE_DOT, _RIGHT_QUOTE = 0x27, 0x2E, 0x2C, 0xB7, 0x2019
+_COLON, _SLASH = 0x3A, 0x2F
+_TRAILING = np.zeros(128, np.bool_)  # punctuation that ends a sentence rather than a URL
+_TRAILING[[ord(c) for c in "!'),.:;?]}*"]] = True
 _KHMER_COENG, _MYANMAR_VIRAMA = 0x17D2, 0x1039  # stack the next consonant under this one
 _NONE, _IN_WORD, _IN_SYMBOL = 0, 1, 2
 
@@ -125,11 +128,41 @@ def _decode(data, i, stop):
 
 
 @njit(cache=True)
+def _is_clitic(data, i, stop, flags):
+    """Whether the letters at i, behind an apostrophe, are a word of their own in English: 's 't 'd 'm 'll 're 've."""
+    a = data[i] | 0x20
+    n = 1
+    if a == 0x6C or a == 0x72 or a == 0x76:  # l, r, v
+        b = data[i + 1] | 0x20 if i + 1 < stop else 0
+        if b != (0x6C if a == 0x6C else 0x65):
+            return False
+        n = 2
+    elif a != 0x73 and a != 0x74 and a != 0x64 and a != 0x6D:
+        return False
+    if i + n >= stop:
+        return True
+    after, _ = _decode(data, i + n, stop)
+    return flags[after] & (_WORD | _MARK) == 0
+
+
+@njit(cache=True)
+def _url_end(data, i, stop):
+    """Where the URL whose authority begins at i ends: at white space or a quote, less the punctuation behind it."""
+    j = i
+    while j < stop and data[j] > 0x20 and data[j] != 0x22 and data[j] != 0x3C and data[j] != 0x3E:
+        j += 1
+    while j > i and (data[j - 1] < 0x80) and _TRAILING[data[j - 1]]:
+        j -= 1
+    return max(j, i + 1)
+
+
+@njit(cache=True)
 def split_words(data, start, end, flags):
     """Words and symbols of each document, after the default word boundaries of Unicode annex 29.
 
     A word is a run of letters, digits and underscores with the marks on them; an apostrophe or middle dot between letters, a full stop
-    between letters or digits and a comma between digits belong to it. Every other character is a symbol, a run of one and the
+    between letters or digits and a comma between digits belong to it; an English clitic ('s, 't, 'll) is a word with its apostrophe, as
+    taggers have it; an initial keeps its full stop, and a URL is one word. Every other character is a symbol, a run of one and the
     same symbol ("...", "----") one span. White space and control characters separate. Han, Hiragana and Bopomofo are
     one character a word; Thai, Lao, Myanmar and Khmer are cut into orthographic clusters (a consonant with what is written on,
     before and after it): about one and a half to two a dictionary word, so that counts and n-grams of words mean something there.
@@ -171,14 +204,23 @@ def split_words(data, start, end, flags):
                 becomes = _IN_SYMBOL
                 if state == _IN_SYMBOL:
                     extend = c == before
-                elif state == _IN_WORD and i + width < stop:
+                elif state == _IN_WORD and (i + width < stop or c == _FULL_STOP):
                     middle = c == _FULL_STOP or c == _APOSTROPHE or c == _RIGHT_QUOTE or c == _MIDDLE_DOT
                     if middle and before_flags & _LETTER:
-                        after, _ = _decode(data, i + width, stop)
-                        extend = flags[after] & _LETTER != 0
-                    elif (c == _FULL_STOP or c == _COMMA) and before_flags & _DIGIT:
+                        extend = False
+                        if i + width < stop:
+                            after, _ = _decode(data, i + width, stop)
+                            extend = flags[after] & _LETTER != 0
+                        if extend and (c == _APOSTROPHE or c == _RIGHT_QUOTE) and _is_clitic(data, i + width, stop, flags):
+                            extend, becomes = False, _IN_WORD
+                        elif c == _FULL_STOP and span_chars <= 3 and (span_chars == 1 or data[i - 2] == _FULL_STOP):
+                            extend = True  # an initial
+                    elif (c == _FULL_STOP or c == _COMMA) and before_flags & _DIGIT and i + width < stop:
                         after, _ = _decode(data, i + width, stop)
                         extend = flags[after] & _DIGIT != 0
+                    elif c == _COLON and data[i + 1] == _SLASH and i + 3 < stop and data[i + 2] == _SLASH and data[i + 3] > 0x20:
+                        extend = True
+                        width = _url_end(data, i + 3, stop) - i
                     if extend:
                         becomes = _IN_WORD
             if not extend:
@@ -192,6 +234,8 @@ def split_words(data, start, end, flags):
                 h = (h ^ np.uint64(data[k])) * _FNV_PRIME
             span_flags |= f
             span_chars += 1
+            for k in range(i + 1, i + width if c < 0x80 else i):  # the rest of a URL
+                span_chars += (data[k] & 0xC0) != 0x80
             state = becomes
             if f & _MARK == 0 or c == _KHMER_COENG or c == _MYANMAR_VIRAMA:
                 before, before_flags = c, f

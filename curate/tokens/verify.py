@@ -1,7 +1,7 @@
 """The proof behind `curate verify OUT`: every byte of the token shards is read again and held against manifest, sidecars and text.
 
 Of every shard: the files are there, as long as they were and with the same SHA-256; ids lie in the vocabulary; every document begins and
-ends as the layout says, and holds no special id in between; index and sidecar agree with the tokens and with the counts of each source.
+ends as the layout says, and holds no special id in between; it stands where the shuffle puts it, once; index and sidecar agree with the tokens and with the counts of each source.
 Of a sample of documents, drawn by hash: decoded, they are the text of OUT/documents. Each failure is one line that names its shard.
 Cost: 500 MB/s per core, one shard at a time, mapped where it is local.
 """
@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from curate import store
 from curate.batch import Array
 from curate.errors import CurateError
-from curate.mix import sample_key
+from curate.mix import sample_key, shuffle_key
 from curate.tokens import formats, manifest
 from curate.tokens.formats import Shard
 from curate.tokens.layout import Edges
@@ -39,12 +39,11 @@ class Drawn(NamedTuple):
     key: int
     shard: int
     document: int
-    start: int
-    tokens: int
     id: str
     source: str
     file: int
     row: int
+    ids: Array  # without BOS and EOS
 
 
 @dataclass
@@ -85,14 +84,15 @@ def verify(out: str, sample: int = SAMPLE) -> Report:
         if problems := check_files(folder, shard, there):
             report.problems += problems
             continue
-        table, problems = check_shard(folder, number, made, special)
+        whole, problems = check_shard(folder, number, made, special)
         report.problems += problems
-        report.shards, report.documents, report.tokens = report.shards + 1, report.documents + shard.documents, report.tokens + shard.tokens
-        if table is not None:
+        if whole is not None:
+            table, found = whole
+            report.shards, report.documents, report.tokens = report.shards + 1, report.documents + len(table), report.tokens + len(found)
             for row in table.group_by("source").aggregate([("tokens", "sum"), ("tokens", "count")]).to_pylist():
                 tokens[row["source"]] += row["tokens_sum"]
                 documents[row["source"]] += row["tokens_count"]
-            drawn = sorted([*drawn, *draw(table, number, made.seed, sample)])[:sample]
+            drawn = sorted([*drawn, *draw(table, found, number, made, sample)])[:sample]
     report.problems += check_totals(made, tokens, documents) if report.shards == len(made.shards) else []
     if tokenizer:
         _compare(out, made, tokenizer, drawn, report)
@@ -134,8 +134,8 @@ def check_files(folder: str, shard: Shard, there: dict[str, int]) -> list[str]:
     return problems
 
 
-def check_shard(folder: str, number: int, made: Manifest, special: Iterable[int]) -> tuple[pa.Table | None, list[str]]:
-    """(sidecar, problems) of a shard whose files are whole."""
+def check_shard(folder: str, number: int, made: Manifest, special: Iterable[int]) -> tuple[tuple[pa.Table, Array] | None, list[str]]:
+    """((sidecar, tokens), problems) of a shard whose files are whole; None where sidecar, index, tokens and manifest disagree."""
     shard = made.shards[number]
     name, side_name = shard.files[0].name, shard.files[-1].name
     dtype = np.dtype(made.dtype).newbyteorder("<")
@@ -145,7 +145,7 @@ def check_shard(folder: str, number: int, made: Manifest, special: Iterable[int]
         if made.format == "megatron":
             tokens, lengths = formats.read_megatron(store.join(folder, name))
             if tokens.dtype != dtype:
-                return table, [f"{name}: its index says {tokens.dtype.name}; the manifest {dtype.name}"]
+                return None, [f"{name}: its index says {tokens.dtype.name}; the manifest {dtype.name}"]
             if not np.array_equal(lengths, table["tokens"].to_numpy()):
                 problems.append(f"{shard.files[1].name}: its lengths are not those of {side_name}")
         else:
@@ -168,15 +168,43 @@ def check_shard(folder: str, number: int, made: Manifest, special: Iterable[int]
     by_source = dict(zip(sums["source"].to_pylist(), sums["tokens_sum"].to_pylist(), strict=True))
     if by_source != shard.sources:
         problems.append(f"{side_name}: tokens by source {dict(sorted(by_source.items()))}; the manifest says {shard.sources}")
-    if not problems:
-        problems += check_tokens(name, tokens, start, count, table["id"], edges_of(made), made.tokenizer.vocabulary, special)
-    return table, problems
+    if problems:
+        return None, problems
+    problems = check_order(side_name, table, number, made)
+    return (table, tokens), problems + check_tokens(
+        name, tokens, start, count, table["id"], edges_of(made), made.tokenizer.vocabulary, special
+    )
 
 
 def edges_of(made: Manifest) -> Edges:
     """The ids about each document, as the manifest has them."""
     layout = made.doc_layout
     return Edges(made.tokenizer.bos if "bos" in layout else None, made.tokenizer.eos if "eos" in layout else None)
+
+
+def check_order(name: str, table: pa.Table, number: int, made: Manifest) -> list[str]:
+    """Every document where the shuffle puts it (spec §4.5: shard by key, in it by key), which also means that none is there twice."""
+    keys = np.zeros(len(table), np.uint64)
+    for pair in table.group_by(["source", "copy"]).aggregate([]).to_pylist():
+        mask = pc.and_(pc.equal(table["source"], pair["source"]), pc.equal(table["copy"], pair["copy"]))
+        rows = np.flatnonzero(mask.to_numpy())
+        keys[rows] = shuffle_key(made.seed, pair["source"], table["id"].take(pa.array(rows)).combine_chunks(), pair["copy"])
+    strange = np.flatnonzero(keys % np.uint64(len(made.shards)) != number)
+    if strange.size:
+        d = int(strange[0])
+        home = int(keys[d]) % len(made.shards)
+        return [
+            f"{name}: {len(strange):,} documents of other shards, first document {d} ({table['id'][d]}), which shard {home:05d} should hold"
+        ]
+    place = ("source", "file", "row", "copy")
+    later = keys[1:] > keys[:-1]
+    for d in np.flatnonzero(~later).tolist():
+        here, after = (tuple(table[c][i].as_py() for c in place) for i in (d, d + 1))
+        if keys[d] > keys[d + 1] or here >= after:
+            what = "is there twice" if here == after else "are not in the order of the shuffle"
+            both = f"document {d} ({table['id'][d]})" + ("" if here == after else f" and the one behind it ({table['id'][d + 1]})")
+            return [f"{name}: {both} {what}"]
+    return []
 
 
 def check_tokens(
@@ -239,23 +267,22 @@ def check_totals(made: Manifest, tokens: Counter[str], documents: Counter[str]) 
     return problems
 
 
-def draw(table: pa.Table, shard: int, seed: int, sample: int) -> list[Drawn]:
+def draw(table: pa.Table, tokens: Array, shard: int, made: Manifest, sample: int) -> list[Drawn]:
     """The documents of a shard that may be in the sample: the lowest by hash, the same on every machine."""
     keys = np.zeros(len(table), np.uint64)
     for source in pc.unique(table["source"]).to_pylist():
         rows = np.flatnonzero(pc.equal(table["source"], source).to_numpy())
-        keys[rows] = sample_key("verify", seed, source, table["id"].take(pa.array(rows)).combine_chunks())
-    chosen = np.argsort(keys, kind="stable")[:sample]
-    picked = table.take(pa.array(chosen)).to_pylist()
-    return [
-        Drawn(int(keys[d]), shard, int(d), r["start"], r["tokens"], r["id"], r["source"], r["file"], r["row"])
-        for d, r in zip(chosen, picked, strict=True)
-    ]
+        keys[rows] = sample_key(made.seed, source, table["id"].take(pa.array(rows)).combine_chunks(), "verify")
+    chosen, around = np.argsort(keys, kind="stable")[:sample], edges_of(made)
+    out = []
+    for d, r in zip(chosen.tolist(), table.take(pa.array(chosen)).to_pylist(), strict=True):
+        ids = tokens[r["start"] + (around.bos is not None) : r["start"] + r["tokens"] - (around.eos is not None)]
+        out.append(Drawn(int(keys[d]), shard, d, r["id"], r["source"], r["file"], r["row"], np.array(ids)))
+    return out
 
 
 def _compare(out: str, made: Manifest, tokenizer: Tokenizer, drawn: list[Drawn], report: Report) -> None:
     """Decode the sample and hold it against the text that it was made from."""
-    around, dtype = edges_of(made), np.dtype(made.dtype).newbyteorder("<")
     for one in sorted(drawn, key=lambda d: (d.source, d.file, d.row, d.shard)):
         name, text_name = made.shards[one.shard].files[0].name, f"documents/{one.source}/{one.file:05d}.parquet"
         where = f"{name}: document {one.document} ({one.id})"
@@ -268,11 +295,8 @@ def _compare(out: str, made: Manifest, tokenizer: Tokenizer, drawn: list[Drawn],
         if found_id != one.id:
             report.problems.append(f"{where}: row {one.row:,} of {text_name} is document {found_id}")
             continue
-        tokens = formats.read_npy(store.join(out, manifest.FOLDER, name), dtype)
-        low = one.start + (around.bos is not None)
-        ids = np.asarray(tokens[low : one.start + one.tokens - (around.eos is not None)])
-        decoded = tokenizer.decode(ids.tolist())
-        if decoded != text and not np.array_equal(ids, tokenizer.encode([text]).ids):
+        decoded = tokenizer.decode(one.ids.tolist())
+        if decoded != text and not np.array_equal(one.ids, tokenizer.encode([text]).ids):
             at = next((i for i, (a, b) in enumerate(zip(decoded, text, strict=False)) if a != b), min(len(decoded), len(text)))
             report.problems.append(
                 f"{where}: from character {at:,} on it decodes to {decoded[at : at + 30]!r}; "

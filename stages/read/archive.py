@@ -87,10 +87,10 @@ def records(shard: Shard, largest: int = LARGEST, lookback: int = LOOKBACK) -> I
         head = file.read(CHUNK)
         text = head.lstrip(b"\r\n")
         back = low - lookback if low > lookback else 0
-        if not head or low >= high:
-            return
         framing = None
-        if head.startswith(GZIP):
+        if not head or low >= high:
+            pass
+        elif head.startswith(GZIP):
             at = _next_entry(file, back, high) if back else 0
             framing = at is not None and _Framing(_members(file, at), label, low, high, largest)
         elif head.startswith((LZ4, *ZSTD)):
@@ -189,8 +189,7 @@ class _Framing:
         return f"{member}+{count}" if count else str(member)
 
     def _bad(self, offset: str, reason: str, raw: bytes) -> Bad:
-        whole = not self.found and self.ahead is None and self.over and not self.buffer
-        return Bad(f"{self.label}:{offset}", reason, raw[:RAW], whole_file=whole)
+        return Bad(f"{self.label}:{offset}", reason, raw[:RAW], not self.found and self.ahead is None and self.over and not self.buffer)
 
     def _segment(self) -> Iterator[tuple[int, Record | Bad]]:
         """(position, record) of one segment."""
@@ -210,17 +209,15 @@ class _Framing:
 
     def _record(self, offset: str) -> Record | Bad:
         """The record at the buffer's start, which is dropped with it."""
-        end = HEADER_END.search(self.buffer, 0, LARGEST_HEADER)
-        while end is None and len(self.buffer) < LARGEST_HEADER and self._more():
-            end = HEADER_END.search(self.buffer, 0, LARGEST_HEADER)
+        while not (end := HEADER_END.search(self.buffer, 0, LARGEST_HEADER)) and len(self.buffer) < LARGEST_HEADER and self._more():
+            pass
         if end is None:
             return self._skip_to_record(offset, "the record's header has no end", 5)
         first = end.end()
         headers = parse_headers(bytes(self.buffer[: end.start()]))
         length = headers.get("content-length", "")
         if not LENGTH.fullmatch(length):
-            reason = f"Content-Length is {length[:40]!r}, not a number" if length else "no Content-Length"
-            return self._skip_to_record(offset, reason, first)
+            return self._skip_to_record(offset, f"Content-Length is {length[:40]!r}" if length else "no Content-Length", first)
         last = first + int(length)
         if int(length) > self.largest and not self._leads_nowhere(last):
             return self._skip_record(offset, last)
@@ -322,9 +319,10 @@ def _stream(file: IO[bytes], at: int, codec: str) -> Iterator[Piece]:
             yield Piece(start, data)
             start = None
     except (OSError, ValueError, ZstdError) as error:  # each codec has errors of its own
+        if not codec:
+            raise
         cut = "truncated" in str(error).lower()
-        reason = f"truncated {codec} file" if cut else f"{codec}: {error}"
-        yield Piece(start, b"", Fault(0, reason, _read(file, 0, RAW), cut))
+        yield Piece(start, b"", Fault(0, f"{'truncated ' if cut else ''}{codec}: {error}", _read(file, 0, RAW), cut))
 
 
 def _next_line(file: IO[bytes], at: int, stop: int) -> int | None:
@@ -332,18 +330,16 @@ def _next_line(file: IO[bytes], at: int, stop: int) -> int | None:
     at -= 1 if at else 0
     while (block := _read(file, at, BLOCK)) and at < stop:
         found = LINE_START.search(block)
-        if found:
-            return at + found.start() + 1 if at + found.start() + 1 < stop else None
-        if len(block) < BLOCK:
-            return None
+        if found or len(block) < BLOCK:
+            place = at + found.start() + 1 if found else stop
+            return place if place < stop else None
         at += len(block) - LONGEST_START
     return None
 
 
 def _next_entry(file: IO[bytes], at: int, stop: int) -> int | None:
     """The first gzip member between `at` and `stop` that begins a record."""
-    while at < stop:
-        block = _read(file, at, BLOCK)
+    while at < stop and len(block := _read(file, at, BLOCK)) >= len(GZIP):
         found = block.find(GZIP)
         while 0 <= found < stop - at:
             try:
@@ -353,8 +349,6 @@ def _next_entry(file: IO[bytes], at: int, stop: int) -> int | None:
             if START.match(data):
                 return at + found
             found = block.find(GZIP, found + 1)
-        if len(block) < BLOCK:
-            return None
         at += len(block) - len(GZIP) + 1
     return None
 
@@ -377,15 +371,13 @@ def _open_member(file: IO[bytes], at: int) -> tuple[Any, bytes, bytes, int]:
 def _members(file: IO[bytes], at: int | None) -> Iterator[Piece]:
     """A gzip file from a member on; behind a fault from the next entry on."""
     while at is not None:
-        lead = _read(file, at, len(GZIP))
+        lead = _read(file, at, 512)
         if not lead:
             return
         if lead[0] == 0:  # tapes and block devices pad with zeros
-            zeros = _read(file, at)
-            at += len(zeros) - len(zeros.lstrip(b"\0"))
+            at += len(lead) - len(lead.lstrip(b"\0"))
             continue
-        start: int | None = at
-        member = at
+        start: int | None = (member := at)
         try:
             inflate, data, rest, at = _open_member(file, member)
             yield Piece(start, data)

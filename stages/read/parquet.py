@@ -6,7 +6,7 @@ in batches sized by the footer's byte counts, so that memory follows the batch a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from stages.read.columns import Records, documents, gathered, plain
 from stages.read.rows import MAX_BYTES, MAX_ROWS
 
 ALL = 2**31 - 1  # row groups of a file whose footer has not been read
+FINE = 16  # rows of a batch where a page is corrupt: at most so many are lost with it
 BUFFER = 1 << 20  # of each column chunk
 DICTIONARY = 4 << 20  # bytes of a chunk that may be little more than a dictionary, of which each row may show the longest entry
 UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, NotImplementedError)
@@ -52,7 +53,7 @@ class Parquet(Records):
         label = shard.file.label
         with store.open_input(shard.file.path) as opened:
             try:
-                file = pq.ParquetFile(opened, pre_buffer=False, buffer_size=BUFFER)
+                file = pq.ParquetFile(opened, pre_buffer=False, buffer_size=BUFFER, page_checksum_verification=True)
                 self.check_schema(file.schema_arrow, label)
             except (RecipeError, *UNREADABLE) as error:
                 yield Bad(label, _first_line(error), whole_file=True)
@@ -66,16 +67,33 @@ class Parquet(Records):
         for group in range(shard.low, min(shard.high, footer.num_row_groups)):
             row, expected = first, footer.row_group(group).num_rows
             first += expected
-            try:
-                rows = _batch_rows(footer.row_group(group), columns)
-                for batch in gathered(map(plain, file.iter_batches(rows, [group], columns, use_threads=False))):
-                    yield from documents(batch, self, row, lambda at: f"{label}:{at}")
-                    row += len(batch)
-            except UNREADABLE as error:
+            error = None
+            for size in (_batch_rows(footer.row_group(group), columns), FINE):  # finely again up to what cannot be read
+                try:
+                    for batch in _after(row - first + expected, file.iter_batches(size, [group], columns, use_threads=False)):
+                        yield from documents(batch, self, row, lambda at: f"{label}:{at}")
+                        row += len(batch)
+                    break
+                except UNREADABLE as caught:
+                    error = caught
+            else:
                 yield Bad(f"{label}:{row}", f"row group {group} cannot be read from here on: {_first_line(error)}")
                 continue
             if row != first:
                 yield Bad(f"{label}:{row}", f"row group {group} has {row - first + expected:,} rows, its footer says {expected:,}")
+
+
+def _after(done: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """All rows but the first `done`, in full batches."""
+
+    def rest() -> Iterator[pa.RecordBatch]:
+        at = 0
+        for batch in batches:
+            if at + len(batch) > done:
+                yield plain(batch.slice(max(0, done - at)))
+            at += len(batch)
+
+    return gathered(rest())
 
 
 def _whole(file: File) -> Shard:
@@ -113,5 +131,5 @@ def _batch_rows(group: pq.RowGroupMetaData, columns: list[str]) -> int:
     return max(1, min(MAX_ROWS, MAX_BYTES * rows // max(size, 1), 8 * MAX_BYTES // max(shown, 1)))
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(error: BaseException | None) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:300]

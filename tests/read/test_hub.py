@@ -213,7 +213,7 @@ def test_a_changed_file_changes_the_stamp(tmp_path):
 def test_a_hub_name_is_pinned_to_the_commit_of_its_revision(monkeypatch):
     asked = []
     stream = datasets.Dataset.from_dict({"text": ["a", "b"]}).to_iterable_dataset(num_shards=2)
-    monkeypatch.setattr(hub, "_commit", lambda dataset, revision: {"v1": "0123abcd"}[revision])
+    monkeypatch.setattr(hub, "_commit", lambda *asked_for: {("someone/corpus", "v1"): "0123abcd"}[asked_for])
     monkeypatch.setattr(hub, "_open", lambda *how: asked.append(how) or (stream, []))
     rows, _ = read(Hub("someone/corpus", config="en", revision="v1"))
     assert [row["id"] for row in rows] == ["someone/corpus/en/train:0-0", "someone/corpus/en/train:1-0"]

@@ -16,7 +16,10 @@ from curate.tokens.layout import add_edges, edges, token_type
 from curate.tokens.tokenizer import Encoded, Tokenizer, TokenizerSpec, keep, load
 from curate.tokens.training import Training, train
 
-WORDS = "the quick brown fox jumps over a lazy dog while seven wizards brew bitter tea near old stone walls".split()
+WORDS = [
+    *("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while"),
+    *("seven", "wizards", "brew", "bitter", "tea", "near", "old", "stone", "walls"),
+]
 
 
 def prose(seed: int, words: int) -> str:
@@ -47,8 +50,9 @@ def write_run(tmp_path: Path, tokenizer: Tokenizer) -> Callable[..., str]:
         form: str = "npy",
         layout: str = "bos_eos",
         by: Tokenizer = tokenizer,
-        change: Change = lambda number, documents: documents,
+        change: Change = lambda _, documents: documents,
         text: Callable[[int], str] = lambda i: prose(i, 5 + i % 60),
+        order: Callable[[list], list] = lambda rows: rows,
     ) -> str:
         out = tmp_path / "out"
         rows = []
@@ -61,12 +65,12 @@ def write_run(tmp_path: Path, tokenizer: Tokenizer) -> Callable[..., str]:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 pq.write_table(pa.table({"id": ids[part], "text": pa.array(texts[part], pa.large_string())}), path, row_group_size=7)
             rows += [(source, ids[i], texts[i], i // 23, i % 23) for i in range(45)]
-        order = np.random.default_rng(0).permutation(len(rows))
+        keys = [int(mix.shuffle_key(1, r[0], pa.array([r[1]]), 0)[0]) for r in rows]
         folder = str(out / "tokens")
         around, dtype = edges(layout, by), token_type(form, by.vocabulary)  # type: ignore[arg-type]
         shards, counts = [], {"web": [0, 0], "books": [0, 0]}
         for number in range(3):
-            mine = [rows[i] for i in order[number::3]]
+            mine = order([r for key, r in sorted(zip(keys, rows, strict=True)) if key % 3 == number])
             documents = change(number, add_edges(by.encode([r[2] for r in mine]), around))
             about = pa.RecordBatch.from_pydict(
                 {
@@ -83,9 +87,8 @@ def write_run(tmp_path: Path, tokenizer: Tokenizer) -> Callable[..., str]:
                 counts[r[0]][0] += n
                 counts[r[0]][1] += 1
         available = {s: n for s, (n, _) in counts.items()}
-        table = mix.achieved(
-            mix.budgets(mix.Mix({s: n for s, n in available.items()}, "all", 1.0), available), {s: (a, b) for s, (a, b) in counts.items()}
-        )
+        shares = mix.budgets(mix.Mix(available, "all", 1.0), available)
+        table = mix.achieved(shares, {s: (n, d) for s, (n, d) in counts.items()})
         manifest.write(
             folder,
             manifest.Manifest.of(

@@ -157,12 +157,12 @@ def test_a_long_line_is_cut_between_words():
 
 def test_a_recipe_names_exactly_one_tokenizer():
     adapter = TypeAdapter(TokenizerSpec)
-    assert adapter.validate_python({"train": {"vocabulary": 500}}).train == Training(vocabulary=500)
-    for wrong in ({}, {"sentencepiece": "a", "huggingface": "b"}):
+    assert adapter.validate_json('{"train": {"vocabulary": 500}}').train == Training(vocabulary=500)
+    for wrong in ("{}", '{"sentencepiece": "a", "huggingface": "b"}'):
         with pytest.raises(ValidationError, match="a tokenizer is one of"):
-            adapter.validate_python(wrong)
+            adapter.validate_json(wrong)
     with pytest.raises(ValidationError, match="vocabulry"):
-        adapter.validate_python({"train": {"vocabulry": 500}})
+        adapter.validate_json('{"train": {"vocabulry": 500}}')
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_folder_and_a_damaged_tokenizer_json_are_told_apart(tmp_path, model):
     path = saved(tmp_path, byte_level())
     assert load(TokenizerSpec(huggingface=str(tmp_path))).sha256 == load(TokenizerSpec(huggingface=path)).sha256
     Path(path).write_text(Path(path).read_text()[:-200])
-    with pytest.raises(RecipeError, match="cannot be read as a tokenizer.json"):
+    with pytest.raises(RecipeError, match=r"cannot be read as a tokenizer\.json"):
         load(TokenizerSpec(huggingface=path))
     Path(path).write_bytes(Path(model).read_bytes())
     with pytest.raises(RecipeError, match="as `sentencepiece: PATH`"):
@@ -248,6 +248,7 @@ def test_an_end_token_that_the_file_calls_ordinary_is_still_text_in_documents(tm
 
 def test_a_tokenizer_whose_own_model_spells_a_special_token_is_refused(tmp_path):
     spec = byte_level()
+    spec["pre_tokenizer"]["use_regex"] = False
     vocabulary, merges = spec["model"]["vocab"], spec["model"]["merges"]
     for left, right in (("<", "s"), ("<s", ">")):
         vocabulary.setdefault(left + right, max(vocabulary.values()) + 1)
