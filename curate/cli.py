@@ -1,4 +1,6 @@
-"""The command line: a contract that other programs call. Exit codes: 0 done, 1 a check failed, 2 the recipe or command is wrong, 130 interrupted.
+"""The command line: a contract that other programs call.
+
+Exit codes: 0 done, 1 a check failed, 2 the recipe or the command is wrong, 130 interrupted and to be gone on with.
 
 Nothing heavy is imported before a command runs, so that `--help` answers at once.
 """
@@ -18,7 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of a built-in one (see `curate recipes`).")]
+RecipeArgument = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe file, or a built-in one's name (see `curate recipes`).")]
 OutArgument = Annotated[str, typer.Argument(metavar="OUT", help="The folder of a run.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH.TO.KEY=VALUE", help="Override a value of the recipe; may be given often.")
@@ -113,7 +115,7 @@ def sample(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="Where to make it.")],
     seed: Annotated[int, typer.Option("--seed", help="Another seed, another sample.")] = 1,
     documents: Annotated[int, typer.Option("--documents", min=100, help="About this many.")] = 3500,
-    wheels: Annotated[str | None, typer.Option("--wheels", metavar="DIR", help="Folder that holds the wheel with the language model.")] = None,
+    wheels: Annotated[str | None, typer.Option("--wheels", metavar="DIR", help="Holds the language model's wheel.")] = None,
 ) -> None:
     """Raw sample inputs, made on the spot from the text of this Python installation; truth.jsonl says what is what."""
     from curate import command

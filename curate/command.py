@@ -13,7 +13,7 @@ from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
 from curate import store
-from curate.errors import CurateError, Interrupted
+from curate.errors import CurateError, Interrupted, RecipeError
 from curate.progress import progress
 from curate.runner import Executor, Local, Ray
 from curate.stats import funnel
@@ -71,7 +71,7 @@ def run(
 ) -> None:
     """`curate run`."""
     if local and (workers or address):
-        raise recipes.RecipeError("--local runs in this process: it goes with neither --workers nor --ray")
+        raise RecipeError("--local runs in this process: it goes with neither --workers nor --ray")
     with interruptible():
         loaded, folder = load(recipe, out, settings, only)
         made = make_plan(loaded, folder)
@@ -125,7 +125,7 @@ def verify(out: str) -> None:
     from curate.tokens.verify import verify as prove
 
     report = prove(out)
-    print(report)
+    print(report.text())
     if report.problems:
         raise CurateError(f"{out}: {len(report.problems)} problems; these shards are not what their manifest says")
 
@@ -136,4 +136,4 @@ def sample(folder: str, seed: int, documents: int, wheels: str | None) -> None:
 
     from curate.sample import make
 
-    print(make(Path(folder), seed, documents, wheels and Path(wheels)))
+    print(make(Path(folder), seed, documents, Path(wheels) if wheels else None))

@@ -103,7 +103,7 @@ def budgets(mix: Mix, available: Mapping[str, int]) -> list[Share]:
             f"mix.weights: no token is left of {', '.join(empty)}. "
             "`curate stats` shows where the documents went; a weight of 0 leaves a source out"
         )
-    caps = {name: math.floor(_exact(_max_epochs(mix, name)) * available[name]) for name, w in weights.items() if w}
+    caps = {name: math.floor(_exact(most_epochs(mix, name)) * available[name]) for name, w in weights.items() if w}
     most = math.floor(min(cap / weights[name] for name, cap in caps.items()))
     if most < 1:
         raise CurateError("mix: at these weights not one token can be taken without passing max_epochs: the sources are too small")
@@ -112,7 +112,7 @@ def budgets(mix: Mix, available: Mapping[str, int]) -> list[Share]:
     short = [name for name, cap in caps.items() if targets[name] > cap]
     if short:
         needs = "; ".join(
-            f"{name} {targets[name] / available[name]:.2f} epochs (max_epochs {_max_epochs(mix, name):g}; "
+            f"{name} {targets[name] / available[name]:.2f} epochs (max_epochs {most_epochs(mix, name):g}; "
             f"it has {available[name]:,} tokens, its share is {targets[name]:,})"
             for name in short
         )
@@ -145,7 +145,8 @@ def _exact(number: float | Fraction) -> Fraction:
     return number if isinstance(number, Fraction) else Fraction(str(number))
 
 
-def _max_epochs(mix: Mix, source: str) -> float:
+def most_epochs(mix: Mix, source: str) -> float:
+    """How often a source may be seen."""
     return mix.max_epochs.get(source, MAX_EPOCHS) if isinstance(mix.max_epochs, dict) else mix.max_epochs
 
 
@@ -162,7 +163,7 @@ def shuffle_key(seed: int, source: str, ids: pa.Array, copy: int) -> Array:
     return _draw("shuffle", seed, source, copy, ids)
 
 
-def sample_key(seed: int, source: str, ids: pa.Array, purpose: str = "tokenizer") -> Array:
+def sample_key(purpose: str, seed: int, source: str, ids: pa.Array) -> Array:
     """uint64 per document: the order of any other sample, named by what it is for."""
     return _draw(f"sample for {purpose}", seed, source, 0, ids)
 

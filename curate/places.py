@@ -43,7 +43,7 @@ def _build(loader: _Loader, node: yaml.Node, path: Path, lines: dict[Path, int],
     if isinstance(node, yaml.MappingNode):
         out: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = loader.construct_object(key_node, deep=True)
             line = key_node.start_mark.line + 1
             if not isinstance(key, str):
                 raise RecipeError(f"{file}:{line}: the key {key!r} is not text; quote it")
@@ -54,7 +54,7 @@ def _build(loader: _Loader, node: yaml.Node, path: Path, lines: dict[Path, int],
         return out
     if isinstance(node, yaml.SequenceNode):
         return [_build(loader, item, (*path, n), lines, file) for n, item in enumerate(node.value)]
-    value = loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+    value = loader.construct_object(node, deep=True)
     if value is not None and not isinstance(value, str | int | float | bool):
         return str(node.value)  # a date, say, stays as it is written
     return value

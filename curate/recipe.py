@@ -113,7 +113,7 @@ class _Reader:
         at = path
         while at and at not in self.lines:
             at = at[:-1]
-        line = f":{self.lines[at]}" if at in self.lines and self.lines[at] else ""
+        line = f":{self.lines[at]}" if self.lines.get(at) else ""
         where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
         return RecipeError(f"{self.file}{line}: {where}: {message}" if where else f"{self.file}{line}: {message}")
 
@@ -122,7 +122,8 @@ class _Reader:
         key, equals, text = setting.partition("=")
         if not equals or not key:
             raise RecipeError(f"--set {setting}: expected path.to.key=value")
-        node, parts, path = self.value, key.split("."), []
+        node, parts = self.value, key.split(".")
+        path: list[str | int] = []
         while len(parts) > 1 or isinstance(node, list):
             if isinstance(node, list):
                 number, used = _item(node, parts)
@@ -177,15 +178,14 @@ class _Reader:
 
     def _step(self, path: places.Path, entry: Any, models: Mapping[str, Model]) -> Step:
         if isinstance(entry, str):
-            name, config = entry, {}
+            name, config = entry, None
         elif isinstance(entry, dict) and len(entry) == 1:
             name, config = next(iter(entry.items()))
         else:
             raise self.fail(path, "a stage is `module.Class` or one `module.Class: {parameters}`")
-        config = {} if config is None else config
-        if not isinstance(config, dict):
+        if not isinstance(config, dict | None):
             raise self.fail((*path, name), f"expected parameters as a mapping, found {config!r}")
-        config = dict(config)
+        config = dict(config or {})
         keep = config.pop("keep", False) if "keep" not in _parameters(name) else False
         if not isinstance(keep, bool):
             raise self.fail((*path, name, "keep"), "expected true or false")

@@ -273,9 +273,7 @@ def write_lock(plan: Plan, out: str) -> None:
 
 
 def _files(shards: Sequence[Shard]) -> list[dict[str, Any]]:
-    return [
-        {"path": f.path, "label": f.label, "bytes": f.size, "stamp": f.stamp} for f in {s.file.path: s.file for s in shards}.values()
-    ]
+    return [{"path": f.path, "label": f.label, "bytes": f.size, "stamp": f.stamp} for f in {s.file.path: s.file for s in shards}.values()]
 
 
 def write_stats(rows: Sequence[StageStats], out: str) -> None:

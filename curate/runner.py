@@ -166,9 +166,7 @@ class Ray:
                 most = min(most, int(have.get("GPU", 0) // resources.gpus))
             if most < 1:
                 raise CurateError(f"no machine of this Ray has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs free for one worker")
-            actor = ray.remote(Worker).options(
-                num_cpus=resources.cpus, num_gpus=resources.gpus, max_restarts=-1, max_task_retries=DEATHS
-            )
+            actor = ray.remote(Worker).options(num_cpus=resources.cpus, num_gpus=resources.gpus, max_restarts=-1, max_task_retries=DEATHS)
             self._pools = {}  # actors of other resources are let go: their CPUs are needed
             self._pools[resources] = [actor.remote([p for p in sys.path if p]) for _ in range(min(most, self.workers or most))]
         return self._pools[resources]

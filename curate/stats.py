@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def balance(rows: Sequence[StageStats], *, entered: int | None = None, written: 
         chars = row.chars_out + sum(row.dropped_chars.values()) + row.chars_rewritten
         if row.chars_in != chars:
             raise _lost(where, "characters", row.chars_in, f"{row.chars_out:,} kept + dropped + rewritten", chars)
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in pairwise(rows):
         for unit, out, into in (("documents", before.docs_out, after.docs_in), ("characters", before.chars_out, after.chars_in)):
             if out != into:
                 raise _lost(f"{before.source}, between {before.stage} and {after.stage}", unit, out, "went in", into)

@@ -282,4 +282,3 @@ def publish(sources: Sequence[str], targets: Sequence[str], folder: str) -> None
                 import shutil
 
                 shutil.copyfile(_local(source), temporary)
-

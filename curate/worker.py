@@ -33,8 +33,8 @@ FATES_ROWS = 65_536
 RAW_BYTES = 64 << 10  # of a bad record that are kept
 WRITE = {"compression": "zstd", "compression_level": 1, "write_statistics": False}
 FATES = pa.schema(
-    [("id", pa.string()), ("url", pa.string()), ("stage", pa.string()), ("rule", pa.string())]
-    + [("value", pa.float64()), ("limit", pa.float64()), ("kept", pa.int64())]
+    {"id": pa.string(), "url": pa.string(), "stage": pa.string(), "rule": pa.string()}
+    | {"value": pa.float64(), "limit": pa.float64(), "kept": pa.int64()}
 )
 
 
@@ -299,7 +299,7 @@ class _Run:
             for number, (stage, stats) in enumerate(zip(self.pass_.chain, self.stats, strict=True)):
                 enters = number == 0 and self.pass_.enter is not None
                 try:
-                    batch = step(stage, stats, batch, fates, verdict if enters else None)  # noqa: PLW2901
+                    batch = step(stage, stats, batch, fates, verdict if enters else None)
                 except Exception as error:
                     raise self._blame(stage, batch, verdict if enters else None, error) from error
                 if not len(batch):

@@ -1,4 +1,7 @@
-"""Length limits, in characters, bytes or words. A view each; characters cost 1.3 GB/s, bytes nothing, words are shared with what follows."""
+"""Length limits, in characters, bytes or words.
+
+A view each: characters cost 1.3 GB/s, bytes nothing, words are shared with what follows.
+"""
 
 from __future__ import annotations
 

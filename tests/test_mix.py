@@ -212,8 +212,8 @@ def test_no_draw_tells_anything_about_another():
         "rank, other source": rank_key(1, "books", names),
         "shuffle": shuffle_key(1, "web", names, 0),
         "second copy": shuffle_key(1, "web", names, 1),
-        "sample": sample_key(1, "web", names),
-        "other sample": sample_key(1, "web", names, "verify"),
+        "sample": sample_key("tokenizer", 1, "web", names),
+        "other sample": sample_key("verify", 1, "web", names),
     }
     lowest = {n: d < np.uint64(2**64 // 10) for n, d in draws.items()}
     for a in draws:

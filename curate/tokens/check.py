@@ -20,8 +20,16 @@ def before(plan: Plan) -> None:
             edges(tokens.layout, load(tokens.tokenizer))
         if tokens.shard_tokens < 1:
             raise RecipeError("tokens.shard_tokens: at least 1 is expected")
-        if recipe.mix:
-            most = {s: sum(x.size for x in shards) * MOST_EXPANSION + 1 for s, shards in plan.inputs.items()}
-            mixing.budgets(recipe.mix, most)
+        if recipe.mix and recipe.mix.tokens != "all":
+            targets = mixing.apportion(recipe.mix.weights, int(recipe.mix.tokens))
+            for source, shards in plan.inputs.items():
+                size = sum(s.size for s in shards)
+                epochs = mixing.most_epochs(recipe.mix, source)
+                if targets[source] > epochs * size * MOST_EXPANSION:
+                    raise RecipeError(
+                        f"mix.tokens: {int(recipe.mix.tokens):,} tokens at these weights need {targets[source]:,} of {source}, whose input of "
+                        f"{size / 1e6:,.1f} MB cannot hold so many in max_epochs {epochs:g}, at a token a byte and {MOST_EXPANSION:,} bytes of "
+                        "text a byte of file. Lower mix.tokens or the weight, raise max_epochs, or add data; `tokens: all` takes what there is"
+                    )
     except RecipeError as error:
         raise RecipeError(f"{recipe.file}: {error}") from None

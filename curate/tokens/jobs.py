@@ -1,7 +1,8 @@
 """What workers do on the way from documents to token shards: train, encode, find a cut, spread, write.
 
 Each is a callable over jobs whose result is also a `.json`, written last: the commit and the resume marker. Tokens pass an exchange
-as keys pass a barrier, one record batch per token shard; memory is bounded by a batch and a spill on the way in, by one shard on the way out.
+as keys pass a barrier, one record batch per token shard; memory is bounded by a batch and a spill on the way in, and by one shard on
+the way out.
 """
 
 from __future__ import annotations
@@ -138,7 +139,8 @@ class FindCut:
                 ranks.append(rank[mine])
                 addresses.append(address(e, batch)[mine])
                 tokens.append(lengths(batch)[mine])
-        return share.source, mixing.cut_in_partition(*(np.concatenate(x) for x in (ranks, addresses, tokens)), sums, share.fraction)
+        cut = mixing.cut_in_partition(np.concatenate(ranks), np.concatenate(addresses), np.concatenate(tokens), sums, share.fraction)
+        return share.source, cut
 
 
 def address(encoded: Encoded, batch: pa.RecordBatch) -> Array:

@@ -2,7 +2,7 @@
 
 A recipe names the field of the text, alternatives for `url` and `date` (the first that is there and not null), and fields to carry
 along. All but the text become strings: strings as they are, timestamps as ISO 8601 in UTC, anything else as JSON text, NaN as null.
-Costs about 1 ms per batch of 8 MB of text from Arrow (~7 GB/s), most of it the proof that the bytes are UTF-8.
+From Arrow it costs about 1 ms per 2,000 documents of 2.5 KB (4.8 GB/s), the proof that all bytes are UTF-8 included.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Parquet files: FineWeb, the hub's converted data sets, whatever an Arrow program has written.
 
 Large files are cut at row groups; `id` is the row's number in the file, wherever it was cut. Only the columns that are used are read,
-in batches sized by the footer's byte counts, so that memory follows the batch and not the row group. Strings are proved to be UTF-8.
+in batches sized by the footer's byte counts, so that memory follows the batch and not the row group. Strings are proved to be UTF-8,
+and pages that carry a checksum are held to it. Reads 360 to 700 MB of text per second and core (snappy, zstd). Memory is a few times the
+largest page: Arrow's writer makes pages of up to 1024 rows, however long.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ FINE = 16  # rows of a batch where a page is corrupt: at most so many are lost w
 BUFFER = 1 << 20  # of each column chunk
 DICTIONARY = 4 << 20  # bytes of a chunk that may be little more than a dictionary, of which each row may show the longest entry
 UNREADABLE = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, NotImplementedError)
+
+
+class Torn(Exception):
+    """A row group that cannot be read from here on; kept apart from what our own code may raise."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +73,17 @@ class Parquet(Records):
         for group in range(shard.low, min(shard.high, footer.num_row_groups)):
             row, expected = first, footer.row_group(group).num_rows
             first += expected
-            error = None
-            for size in (_batch_rows(footer.row_group(group), columns), FINE):  # finely again up to what cannot be read
+            error: Torn | None = None
+            for size in (_batch_rows(footer.row_group(group)), FINE):  # finely again up to what cannot be read
                 try:
                     for batch in _after(row - first + expected, file.iter_batches(size, [group], columns, use_threads=False)):
                         yield from documents(batch, self, row, lambda at: f"{label}:{at}")
                         row += len(batch)
                     break
-                except UNREADABLE as caught:
-                    error = caught
+                except Torn as torn:
+                    error = torn
             else:
-                yield Bad(f"{label}:{row}", f"row group {group} cannot be read from here on: {_first_line(error)}")
+                yield Bad(f"{label}:{row}", f"row group {group} cannot be read from here on: {error}")
                 continue
             if row != first:
                 yield Bad(f"{label}:{row}", f"row group {group} has {row - first + expected:,} rows, its footer says {expected:,}")
@@ -88,10 +94,13 @@ def _after(done: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBa
 
     def rest() -> Iterator[pa.RecordBatch]:
         at = 0
-        for batch in batches:
-            if at + len(batch) > done:
-                yield plain(batch.slice(max(0, done - at)))
-            at += len(batch)
+        try:
+            for batch in batches:
+                if at + len(batch) > done:
+                    yield plain(batch.slice(max(0, done - at)))
+                at += len(batch)
+        except UNREADABLE as error:
+            raise Torn(_first_line(error)) from None
 
     return gathered(rest())
 
@@ -119,17 +128,15 @@ def _cut(file: File, target: int) -> list[Shard]:
     return [*shards, Shard(file, low, len(sizes), int(size))]
 
 
-def _batch_rows(group: pq.RowGroupMetaData, columns: list[str]) -> int:
-    """Rows of a batch that hold about 8 MB together."""
-    rows, size, shown = max(1, group.num_rows), 0, 0
-    for at in range(group.num_columns):
-        chunk = group.column(at)
-        if any(chunk.path_in_schema == c or chunk.path_in_schema.startswith(f"{c}.") for c in columns):
-            size += max(0, chunk.total_uncompressed_size)
-            if chunk.has_dictionary_page and chunk.total_uncompressed_size < DICTIONARY + 4 * rows:
-                shown += max(0, min(chunk.total_uncompressed_size, DICTIONARY))
-    return max(1, min(MAX_ROWS, MAX_BYTES * rows // max(size, 1), 8 * MAX_BYTES // max(shown, 1)))
+def _batch_rows(group: pq.RowGroupMetaData) -> int:
+    """Rows of a batch that hold about 8 MB together, and not much more where each shows the longest entry of a dictionary.
+
+    By the row group and not by its columns: pyarrow 26 ends the process on some hostile footers when asked for a column's metadata.
+    """
+    rows, size = max(1, group.num_rows), max(1, group.total_byte_size)
+    shown = DICTIONARY if size < DICTIONARY + 4 * rows else 1
+    return max(1, min(MAX_ROWS, MAX_BYTES * rows // size, 8 * MAX_BYTES // min(size, shown)))
 
 
-def _first_line(error: BaseException | None) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:300]

@@ -1,0 +1,167 @@
+"""What stages there are, told from their own docstrings, fields and the comments that stand beside them.
+
+The comment behind a field is where a default cites its section, so it is read from the source and shown with the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import sys
+import typing
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from curate import recipe
+from curate.errors import RecipeError
+from curate.mix import Mix
+from curate.stage import Model, Stage
+from curate.tokens.config import Tokens
+
+_FIELD = re.compile(r"^    (\w+): .*?(?:  # (.*))?$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One field of a stage."""
+
+    name: str
+    kind: str
+    default: str  # as YAML would have it; empty where there is none
+    comment: str
+
+
+def parameters(cls: type[Stage]) -> list[Parameter]:
+    """The fields of a stage in order, those of its own class first."""
+    own = set(cls.__annotations__)
+    notes = comments(cls)
+    out = []
+    for f in sorted(dataclasses.fields(cls), key=lambda f: f.name not in own):
+        default: Any = f.default
+        if f.default_factory is not dataclasses.MISSING:
+            default = f.default_factory()
+        text = "" if default is dataclasses.MISSING else json.dumps(default, ensure_ascii=False, default=str)
+        out.append(Parameter(f.name, str(f.type), text, notes.get(f.name, "")))
+    return out
+
+
+def comments(cls: type[Stage]) -> dict[str, str]:
+    """{field: comment} of a class and those it inherits from."""
+    out: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if base is object or not dataclasses.is_dataclass(base):
+            continue
+        for line in inspect.getsource(base).splitlines():
+            if (found := _FIELD.match(line)) and found[1] in base.__annotations__:
+                out[found[1]] = found[2] or out.get(found[1], "")
+    return out
+
+
+def about(cls: type[Stage]) -> str:
+    """The docstring, unwrapped into paragraphs."""
+    text = inspect.cleandoc(cls.__doc__ or "")
+    return "\n\n".join(" ".join(p.split()) for p in text.split("\n\n"))
+
+
+def listing() -> str:
+    """One line a stage."""
+    stages = recipe.catalogue()
+    wide = max(map(len, stages)) + 2
+    return "\n".join(f"{name:<{wide}}{recipe.kind(cls):<11}{about(cls).splitlines()[0]}" for name, cls in stages.items())
+
+
+def describe(name: str | None) -> str:
+    """All stages in a line each, or one of them whole."""
+    if name is None:
+        return listing() + "\n\n`curate stages NAME` tells more of one, `curate try NAME FILE` tries it."
+    cls = recipe.find(name)
+    lines = [f"{name} ({recipe.kind(cls)})", "", about(cls)]
+    module = sys.modules[cls.__module__].__doc__
+    if module:
+        lines += ["", inspect.cleandoc(module)]
+    rows = parameters(cls)
+    if rows:
+        lines += ["", "parameters"]
+        wide = max(len(p.name) for p in rows) + 2
+        for p in rows:
+            default = f"= {p.default}" if p.default else "(must be given)"
+            lines.append(f"  {p.name:<{wide}}{p.kind} {default}" + (f"\n  {'':<{wide}}{p.comment}" if p.comment else ""))
+    return "\n".join(lines)
+
+
+def markdown() -> str:
+    """docs/stages.md."""
+    lines = [
+        "# Stages",
+        "",
+        "Written by `curate stages --markdown` from the stages themselves; do not edit. A number's comment names its source.",
+    ]
+    module = None
+    for name, cls in recipe.catalogue().items():
+        if cls.__module__ != module:
+            module = cls.__module__
+            lines += ["", f"## {name.rpartition('.')[0]}", "", inspect.cleandoc(sys.modules[module].__doc__ or "")]
+        lines += ["", f"### {name}", "", f"*{recipe.kind(cls)}.* {about(cls)}"]
+        rows = parameters(cls)
+        if rows:
+            lines += ["", "| parameter | type | default | |", "|---|---|---|---|"]
+            for p in rows:
+                cells = (f"`{p.name}`", f"`{p.kind}`", f"`{p.default}`" if p.default else "", p.comment)
+                lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def schema() -> str:
+    """The JSON schema of recipes, for editors: stage names, parameters and defaults complete as one types."""
+    definitions: dict[str, Any] = {}
+    entries: list[Any] = []
+    for name, cls in recipe.catalogue().items():
+        own = _schema(cls, definitions)
+        for field, hint in typing.get_type_hints(cls).items():
+            if hint is Model and field in own["properties"]:
+                own["properties"][field] = {"type": "string", "description": "a name under models:, or a path"}
+        for p in parameters(cls):
+            if p.comment:
+                own["properties"][p.name]["description"] = p.comment
+        own["properties"]["keep"] = {"type": "boolean", "description": "cut here, so that what follows can change without redoing this"}
+        own["description"] = about(cls)
+        definitions[name] = own
+        stage = {"properties": {name: {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]}}}
+        entries.append({"type": "object", **stage, "required": [name], "additionalProperties": False})
+        if not any(not p.default for p in parameters(cls)):
+            entries.append({"const": name})
+    definitions["stage"] = {"anyOf": [*entries, {"type": "string"}, {"type": "object", "patternProperties": {r"^\w+(\.\w+)+$": {}}}]}
+    steps = {"type": "array", "items": {"$ref": "#/$defs/stage"}}
+    properties = {
+        "name": {"type": "string"},
+        "seed": {"type": "integer", "minimum": 0},
+        "data": {"type": "string", "description": "folder that ${data} stands for"},
+        "models": {"type": "object", "additionalProperties": {"type": "object", "properties": {"path": {"type": "string"}}}},
+        "sources": {"type": "object", "minProperties": 1, "additionalProperties": steps},
+        "corpus": steps,
+        "mix": _schema(Mix, definitions),
+        "tokens": _schema(Tokens, definitions),
+        "engine": _schema(recipe.Engine, definitions),
+    }
+    assert tuple(properties) == recipe.KEYS
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "curate recipe",
+        "type": "object",
+        "properties": properties,
+        "required": ["sources"],
+        "additionalProperties": False,
+        "$defs": definitions,
+    }
+    return json.dumps(whole, indent=1, ensure_ascii=False)
+
+
+def _schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
+    own = TypeAdapter(cls).json_schema(ref_template="#/$defs/{model}")
+    definitions.update(own.pop("$defs", {}))
+    if "properties" not in own and "$ref" in own:
+        raise RecipeError(f"{cls.__name__} refers to itself")
+    return own

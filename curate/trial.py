@@ -1,0 +1,130 @@
+"""`curate try`: one stage on one file, without a recipe, a folder or Ray; for looking before choosing a threshold."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from curate import places, store
+from curate.batch import Batch
+from curate.errors import RecipeError
+from curate.exchange import KeysWriter, Reduce, Settle, Verdict
+from curate.recipe import build, find
+from curate.stage import Bad, Global, Skip, Source
+from curate.worker import bounded, outcome
+
+READERS = {  # by how a file's name ends
+    ("wet", "wet.gz"): "read.wet.Wet",
+    ("warc", "warc.gz"): "read.warc.Warc",
+    ("parquet",): "read.parquet.Parquet",
+    ("jsonl", "json", "jsonl.gz", "json.gz", "jsonl.zst", "json.zst", "jsonl.bz2", "json.bz2"): "read.jsonl.Jsonl",
+}
+SHOWN_CHARS = 300
+
+
+def report(name: str, file: str, settings: Sequence[str], documents: int, show: int) -> None:
+    """Print what a stage does to a file's first documents."""
+    config = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise RecipeError(f"--set {setting}: expected PARAMETER=VALUE")
+        config[key] = places.scalar(value)
+    if issubclass(find(name), Source):
+        config = {"paths": [file], **config}
+        reader, stage = build(name, config), None
+    else:
+        reader, stage = build(reader_of(file), {"paths": [file]}), build(name, config)
+    assert isinstance(reader, Source)
+    batches, books = [], Counter[str]()
+    for batch in _read(reader, documents, books):
+        batches.append(batch)
+    print(f"{reader.name}: {sum(map(len, batches)):,} documents" + "".join(f", {n:,} {what}" for what, n in books.most_common()))
+    if not batches:
+        return
+    if stage is None:
+        for row in range(min(show, len(batches[0]))):
+            print("\n" + _head(batches[0], row))
+        return
+    missing = [c for c in stage.reads if c not in batches[0].names]
+    if missing:
+        raise RecipeError(
+            f"{name} reads the column {missing[0]}, which {file} does not have; try it on the Parquet files of a run behind the stage that "
+            f"adds it (OUT/passes), which read.parquet keeps with --set keep"
+        )
+    kept, failed, examples = 0, Counter[str](), dict[str, list[str]]()
+    verdict = _verdict(stage, batches) if isinstance(stage, Global) else None
+    first = 0
+    for batch in batches:
+        after, checks = outcome(stage, batch, verdict.rows(first, len(batch)) if verdict else None)
+        first += len(batch)
+        passed = np.ones(len(batch), np.bool_)
+        for rule, check in checks.items():
+            passed &= check.passed
+            rows = np.flatnonzero(~check.passed)
+            failed[rule] += len(rows)
+            for row in rows[: max(0, show - len(examples.setdefault(rule, [])))].tolist():
+                fact = f"{check.value[row]:.4g} against {check.limit:.4g}: " if check.value is not None and check.limit is not None else ""
+                examples[rule].append(fact + _head(after, row))
+        kept += int(passed.sum())
+        for column in stage.adds:
+            for row in range(max(0, min(show - len(examples.setdefault(f"adds {column}", [])), len(after)))):
+                examples[f"adds {column}"].append(f"{after[column][row].as_py()!r}: {_head(after, row)}")
+    total = sum(map(len, batches))
+    print(f"{stage.name}: {kept:,} of {total:,} kept ({kept / total:.1%})")
+    for rule, texts in examples.items():
+        count = "" if rule.startswith("adds ") else f"  {failed[rule]:,} fail ({failed[rule] / total:.1%})"
+        print(f"\n{rule}{count}")
+        for text in texts:
+            print(f"  - {text}")
+
+
+def reader_of(file: str) -> str:
+    """The reader for a file, by its name."""
+    for endings, reader in READERS.items():
+        if file.lower().endswith(tuple(f".{e}" for e in endings)):
+            return reader
+    raise RecipeError(f"{file}: which reader is meant? A name ends in {', '.join(e[0] for e in READERS)} (or those with .gz)")
+
+
+def _read(reader: Source, documents: int, books: Counter[str]) -> Iterator[Batch]:
+    left = documents
+    for shard in reader.shards(1 << 30):
+        for item in reader.read(shard):
+            match item:
+                case Skip():
+                    books[item.reason] += item.count
+                case Bad():
+                    books[f"bad ({item.reason})"] += 1
+                case _:
+                    data = item.slice(0, left).append_column("source", pa.repeat("try", min(left, len(item))))
+                    left -= len(data)
+                    yield from bounded(data, 4096)
+            if left <= 0:
+                return
+
+
+def _verdict(stage: Global, batches: Sequence[Batch]) -> Verdict:
+    """All steps of a barrier, over one shard."""
+    with tempfile.TemporaryDirectory(prefix="curate-try-") as folder:
+        keys = KeysWriter(stage, store.join(folder, "keys"), 1)
+        first = 0
+        for batch in batches:
+            keys.add(stage.emit(batch), first)
+            first += len(batch)
+        keys.close()
+        Reduce(stage, ((0, keys.path),), 1, store.join(folder, "reduced"))(0)
+        Settle(stage, store.join(folder, "reduced"), 1, store.join(folder, "verdict"))(0)
+        return Verdict(store.join(folder, "verdict"), 0)
+
+
+def _head(batch: Batch, row: int) -> str:
+    text = batch.text[row].as_py()
+    cut = text[:SHOWN_CHARS].replace("\n", "\\n")
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in cut)
+    more = f" [... {len(text):,} characters]" if len(text) > SHOWN_CHARS else ""
+    return f"{batch['id'][row].as_py()}  {shown}{more}"
