@@ -12,7 +12,6 @@ import sys
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,12 +53,12 @@ def wheel(folder: Path, data: bytes = b"") -> str:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder, wheels = tmp_path_factory.mktemp("sample"), tmp_path_factory.mktemp("wheels")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model, "DIGEST", wheel(wheels))
         summary = sample.make(folder, seed=5, documents=1300, wheels=wheels)
-        yield Made(folder, summary, [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()])
+    return Made(folder, summary, [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()])
 
 
 def members(path: Path) -> list[Record]:

@@ -13,14 +13,15 @@ from numba import njit
 from curate.kernels import unicode
 
 _LETTER, _DIGIT, _MARK, _SPACE = map(int, (unicode.LETTER, unicode.DIGIT, unicode.MARK, unicode.SPACE))
-_ALONE, _CLUSTER, _LEADING = map(int, (unicode.ALONE, unicode.CLUSTER, unicode.LEADING))
+_ALONE, _CLUSTER, _LEADING, _COMPLEX = map(int, (unicode.ALONE, unicode.CLUSTER, unicode.LEADING, unicode.COMPLEX))
 _BREAK = int(unicode.SPACE | unicode.CONTROL)
+_UNSPACED = int(unicode.ALONE | unicode.COMPLEX)
+_ENDS_URL = int(unicode.SPACE | unicode.CONTROL | unicode.PUNCTUATION | unicode.ALONE | unicode.COMPLEX)  # beyond ASCII
 _WORD = int(unicode.LETTER | unicode.DIGIT | unicode.NUMBER | unicode.JOIN)
 _APOSTROPHE, _FULL_STOP, _COMMA, _MIDDLE_DOT, _RIGHT_QUOTE = 0x27, 0x2E, 0x2C, 0xB7, 0x2019
 _COLON, _SLASH = 0x3A, 0x2F
 _TRAILING = np.zeros(128, np.bool_)  # punctuation that ends a sentence rather than a URL
 _TRAILING[[ord(c) for c in "!'),.:;?]}*"]] = True
-_KHMER_COENG, _MYANMAR_VIRAMA = 0x17D2, 0x1039  # stack the next consonant under this one
 _NONE, _IN_WORD, _IN_SYMBOL = 0, 1, 2
 
 _FNV_BASIS, _FNV_PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
@@ -146,14 +147,41 @@ def _is_clitic(data, i, stop, flags):
 
 
 @njit(cache=True)
-def _url_end(data, i, stop):
-    """Where the URL whose authority begins at i ends: at white space or a quote, less the punctuation behind it."""
+def _url_end(data, i, stop, flags):
+    """Where the URL whose authority begins at i ends: at white space, a quote, or punctuation or an unspaced script beyond ASCII; less
+    the punctuation behind it."""
     j = i
-    while j < stop and data[j] > 0x20 and data[j] != 0x22 and data[j] != 0x3C and data[j] != 0x3E:
-        j += 1
-    while j > i and (data[j - 1] < 0x80) and _TRAILING[data[j - 1]]:
+    while j < stop:
+        c, width = _decode(data, j, stop)
+        if c <= 0x20 or c == 0x22 or c == 0x3C or c == 0x3E or (c >= 0x7F and flags[c] & _ENDS_URL):
+            break
+        j += width
+    while j > i and data[j - 1] < 0x80 and _TRAILING[data[j - 1]]:
         j -= 1
-    return max(j, i + 1)
+    return j
+
+
+@njit(cache=True, inline="always")
+def _is_letter(f):
+    """Whether flags are those of a letter of a script that is written with spaces."""
+    return f & (_LETTER | _UNSPACED) == _LETTER
+
+
+@njit(cache=True)
+def _is_by_itself(data, i, start):
+    """Whether the character before i is the first one from `start`, or stands behind a full stop."""
+    i -= 1
+    while i > start and data[i] & 0xC0 == 0x80:
+        i -= 1
+    return i == start or data[i - 1] == _FULL_STOP
+
+
+@njit(cache=True)
+def _is_stacked(data, i, start):
+    """Whether the character before i is the Khmer coeng (U+17D2) or the Myanmar virama (U+1039): it puts the next consonant below."""
+    if i - 3 < start or data[i - 3] != 0xE1:
+        return False
+    return (data[i - 2] == 0x9F and data[i - 1] == 0x92) or (data[i - 2] == 0x80 and data[i - 1] == 0xB9)
 
 
 @njit(cache=True)
@@ -162,10 +190,11 @@ def split_words(data, start, end, flags):
 
     A word is a run of letters, digits and underscores with the marks on them; an apostrophe or middle dot between letters, a full stop
     between letters or digits and a comma between digits belong to it; an English clitic ('s, 't, 'll) is a word with its apostrophe, as
-    taggers have it; an initial keeps its full stop, and a URL is one word. Every other character is a symbol, a run of one and the
-    same symbol ("...", "----") one span. White space and control characters separate. Han, Hiragana and Bopomofo are
-    one character a word; Thai, Lao, Myanmar and Khmer are cut into orthographic clusters (a consonant with what is written on,
-    before and after it): about one and a half to two a dictionary word, so that counts and n-grams of words mean something there.
+    taggers have it; a letter by itself keeps its full stop (A. Smith, U.S.A.) unless another follows, and a URL is one word. Every
+    other character is a symbol, a run of one and the same symbol ("...", "----") one span. White space and control characters
+    separate. Han, Hiragana and Bopomofo are one character a word; Thai, Lao, Myanmar and Khmer are cut into orthographic clusters (a
+    consonant with what is written on, before and after it): about one and a half to two a dictionary word, so that counts and n-grams
+    of words mean something there. Such letters form no word with those of other scripts, nor with digits, and end a URL.
 
     Returns first, last (int64 per document), and per span: start, end (int32), chars (int32, code points),
     kind (uint16, the flags of its characters or-ed), hash (uint64 of its bytes).
@@ -191,10 +220,9 @@ def split_words(data, start, end, flags):
             if f & _WORD:
                 becomes = _IN_WORD
                 if f & _CLUSTER:
-                    stacked = before == _KHMER_COENG or before == _MYANMAR_VIRAMA
-                    extend = state == _IN_WORD and (stacked or before_flags & _LEADING != 0)
+                    extend = state == _IN_WORD and (before_flags & _LEADING != 0 or _is_stacked(data, i, span_from))
                 else:
-                    extend = state == _IN_WORD and (f | before_flags) & _ALONE == 0
+                    extend = state == _IN_WORD and (f | before_flags) & _ALONE == 0 and (f ^ before_flags) & _COMPLEX == 0
             elif f & _BREAK:
                 pass
             elif f & _MARK:
@@ -206,21 +234,23 @@ def split_words(data, start, end, flags):
                     extend = c == before
                 elif state == _IN_WORD and (i + width < stop or c == _FULL_STOP):
                     middle = c == _FULL_STOP or c == _APOSTROPHE or c == _RIGHT_QUOTE or c == _MIDDLE_DOT
-                    if middle and before_flags & _LETTER:
-                        extend = False
+                    if middle and _is_letter(before_flags):
+                        after = np.int64(0)
                         if i + width < stop:
                             after, _ = _decode(data, i + width, stop)
-                            extend = flags[after] & _LETTER != 0
+                        extend = _is_letter(flags[after])
                         if extend and (c == _APOSTROPHE or c == _RIGHT_QUOTE) and _is_clitic(data, i + width, stop, flags):
                             extend, becomes = False, _IN_WORD
-                        elif c == _FULL_STOP and span_chars <= 3 and (span_chars == 1 or data[i - 2] == _FULL_STOP):
-                            extend = True  # an initial
+                        elif c == _FULL_STOP and after != _FULL_STOP and not extend:
+                            extend = _is_by_itself(data, i, span_from)
                     elif (c == _FULL_STOP or c == _COMMA) and before_flags & _DIGIT and i + width < stop:
                         after, _ = _decode(data, i + width, stop)
                         extend = flags[after] & _DIGIT != 0
                     elif c == _COLON and data[i + 1] == _SLASH and i + 3 < stop and data[i + 2] == _SLASH and data[i + 3] > 0x20:
-                        extend = True
-                        width = _url_end(data, i + 3, stop) - i
+                        ends = _url_end(data, i + 3, stop, flags)
+                        if ends > i + 3:
+                            extend = True
+                            width = ends - i
                     if extend:
                         becomes = _IN_WORD
             if not extend:
@@ -234,13 +264,17 @@ def split_words(data, start, end, flags):
                 h = (h ^ np.uint64(data[k])) * _FNV_PRIME
             span_flags |= f
             span_chars += 1
-            for k in range(i + 1, i + width if c < 0x80 else i):  # the rest of a URL
-                span_chars += (data[k] & 0xC0) != 0x80
+            k = i + 1
+            while c < 0x80 and k < i + width:  # the rest of a URL
+                after, more = _decode(data, k, stop)
+                span_flags |= np.int64(flags[after])
+                span_chars += 1
+                k += more
             state = becomes
-            if f & _MARK == 0 or c == _KHMER_COENG or c == _MYANMAR_VIRAMA:
+            if f & _MARK == 0:
                 before, before_flags = c, f
             i += width
-            if state == _IN_WORD and before_flags & _ALONE == 0:  # the run of ASCII letters that most words are
+            if state == _IN_WORD and before_flags & _UNSPACED == 0:  # the run of ASCII letters that most words are
                 while i < stop and data[i] < 0x80 and flags[data[i]] & _LETTER:
                     before, before_flags = np.int64(data[i]), np.int64(flags[data[i]])
                     h = (h ^ np.uint64(before)) * _FNV_PRIME

@@ -26,6 +26,7 @@ LEADING = np.uint16(512)  # Thai and Lao vowels written before the consonant tha
 JOIN = np.uint16(1024)  # Pc (the underscore): part of a word
 NUMBER = np.uint16(2048)  # Nl and No
 CONTROL = np.uint16(4096)  # Cc that is not white space: separates, and is no word itself
+COMPLEX = np.uint16(8192)  # letters of Thai, Lao, Myanmar and Khmer: form words with one another only
 
 BY_CATEGORY = {
     "Lu": LETTER | UPPER, "Lt": LETTER | UPPER, "Ll": LETTER | LOWER, "Lm": LETTER, "Lo": LETTER,
@@ -45,6 +46,8 @@ CLUSTER_BLOCKS = (  # consonants, independent vowels and leading vowels
     (0x1000, 0x102A), (0x103F, 0x103F), (0x1050, 0x1055), (0x1780, 0x17B3),
 )  # fmt: skip
 LEADING_BLOCKS = ((0x0E40, 0x0E44), (0x0EC0, 0x0EC4))
+COMPLEX_BLOCKS = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF))
+FLAGGED_BLOCKS = ((ALONE_BLOCKS, ALONE), (CLUSTER_BLOCKS, CLUSTER), (LEADING_BLOCKS, LEADING), (COMPLEX_BLOCKS, COMPLEX))
 
 
 @cache
@@ -54,7 +57,7 @@ def flags() -> np.ndarray:
     lengths = np.array([int(length) for length, _ in rows])
     table = np.repeat(np.array([BY_CATEGORY.get(category, 0) for _, category in rows], np.uint16), lengths)
     table[[*WHITE_CONTROLS, ZERO_WIDTH_SPACE]] = SPACE
-    for blocks, flag in ((ALONE_BLOCKS, ALONE), (CLUSTER_BLOCKS, CLUSTER), (LEADING_BLOCKS, LEADING)):
+    for blocks, flag in FLAGGED_BLOCKS:
         for low, high in blocks:
             block = table[low : high + 1]
             block[(block & LETTER) != 0] |= flag

@@ -3,7 +3,7 @@
 A compressed archive is a chain of members. One that inflates to `WARC/` is an entry: a record starts there whatever came before, so a
 wrong length or a corrupt member costs its own segment, the members up to the next entry, at most. Parts of a file are cut at entries
 (in a plain file: at records). A part reads some way in before its low end, so as not to take an archive within an archive for its own.
-COST
+Measured on one core over 7 KB WET records: 700 MB/s of text in a plain file, 130 MB/s in a gzip file, where inflating is four fifths.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import pyarrow as pa
 from zstandard import ZstdDecompressor, ZstdError
@@ -84,20 +84,20 @@ def records(shard: Shard, largest: int = LARGEST, lookback: int = LOOKBACK) -> I
     """The records of one part, in order. Those of a file's parts are those of the file."""
     label, low, high = shard.file.label, shard.low, shard.high
     with store.open_input(shard.file.path) as file:
-        head = file.read(CHUNK)
-        text = head.lstrip(b"\r\n")
+        text = (head := file.read(CHUNK)).lstrip(b"\r\n")
         back = low - lookback if low > lookback else 0
-        framing = None
+        framing: _Framing | None = None
         if not head or low >= high:
             pass
         elif head.startswith(GZIP):
             at = _next_entry(file, back, high) if back else 0
-            framing = at is not None and _Framing(_members(file, at), label, low, high, largest)
+            framing = None if at is None else _Framing(_members(file, at), label, low, high, largest)
         elif head.startswith((LZ4, *ZSTD)):
-            framing = low == 0 and _Framing(_stream(file, 0, "lz4" if head.startswith(LZ4) else "zstd"), label, 0, NO_END, largest, True)
+            pieces = _stream(file, 0, "lz4" if head.startswith(LZ4) else "zstd")
+            framing = None if low else _Framing(pieces, label, 0, NO_END, largest, True)
         elif START.match(text) or (not text.startswith(ARC) and _next_line(file, 0, NO_END) is not None):
             at = _next_line(file, back, high) if back else 0
-            framing = at is not None and _Framing(_stream(file, at, ""), label, low, high, largest, True, file)
+            framing = None if at is None else _Framing(_stream(file, at, ""), label, low, high, largest, True, file)
         elif low == 0:
             yield Bad(f"{label}:0", _no_warc(text), head, whole_file=True)
         if framing:
@@ -252,8 +252,7 @@ class _Framing:
         return not after or not START.match(after[1:].lstrip(b"\r\n") or b"WARC/1")
 
     def _skip_record(self, offset: str, last: int) -> Bad:
-        raw = bytes(self.buffer[:RAW])
-        reason = f"the record is larger than {self.largest} bytes"
+        raw, reason = bytes(self.buffer[:RAW]), f"the record is larger than {self.largest} bytes"
         while last > len(self.buffer):
             last -= len(self.buffer)
             self._drop(len(self.buffer))
@@ -271,15 +270,14 @@ class _Framing:
             if found or self.over:
                 break
             done = max(len(self.buffer) - LONGEST_START, 0)
-            if done:
-                raw += self.buffer[: min(done, RAW - len(raw))]
-                self._drop(done)
+            raw += self.buffer[: min(done, RAW - len(raw))]
+            self._drop(done)
             start -= min(start, done)
             self._more()
-        stop = found.start() + 1 if found else len(self.buffer)
-        raw += self.buffer[: min(stop, RAW - len(raw))]
         if not found and self.fault:
             return self._take_fault(offset, self.fault)
+        stop = found.start() + 1 if found else len(self.buffer)
+        raw += self.buffer[: min(stop, RAW - len(raw))]
         self._drop(stop)
         bad = self._bad(offset, reason, bytes(raw))
         return replace(bad, reason=_no_warc(bad.raw)) if bad.whole_file and start == 0 else bad
@@ -308,8 +306,7 @@ def _read(file: IO[bytes], at: int, size: int = CHUNK) -> bytes:
 def _stream(file: IO[bytes], at: int, codec: str) -> Iterator[Piece]:
     """A plain file, or one of lz4 or zstd frames, in one segment: offsets are those of the output."""
     file.seek(at)
-    start: int | None = at
-    stream: Any = file
+    start, stream = cast(int | None, at), cast(Any, file)
     try:
         if codec == "lz4":
             stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "lz4")

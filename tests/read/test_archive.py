@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import random
 import tracemalloc
 import zlib
@@ -271,7 +272,7 @@ def test_small_files_stay_whole_and_large_ones_are_cut_without_gaps(put):
     assert len(cuts) == 4
     assert cuts[0][0] == 0
     assert cuts[-1][1] == 1000
-    assert all(high == low for (_, high), (low, _) in zip(cuts, cuts[1:], strict=False))
+    assert all(high == low for (_, high), (low, _) in itertools.pairwise(cuts))
 
 
 def test_random_bytes_never_raise(put):

@@ -125,7 +125,7 @@ def test_chunks_are_undone_unless_the_crawler_did_it(tmp_path, body):
     assert row["text"] == TEXT
 
 
-def test_text_that_begins_like_a_chunk_is_none(tmp_path):
+def test_text_that_begins_like_a_chunk_is_none():
     body = b"5\r\n beef and cook"
     assert warc.dechunk(body) == body
     assert warc.dechunk(b"5\r\nhelloworld") == b"5\r\nhelloworld"

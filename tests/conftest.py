@@ -1,0 +1,34 @@
+"""Shared fixtures: a small corpus, a recipe over it, and what an undisturbed run of it gives."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import support
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of two sources."""
+    folder = tmp_path_factory.mktemp("corpus")
+    support.write_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recipe(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The recipe of `support.RECIPE` over that corpus."""
+    return support.write_recipe(tmp_path_factory.mktemp("recipe"), corpus)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(recipe: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The OUT of an undisturbed run in one process."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    support.run(recipe, out)
+    return out
