@@ -57,7 +57,7 @@ def wet_text(document: Document) -> str:
     host = document.host
     lines = [document.title, *(host.above if host.menu else ())]
     if host.menu:
-        lines.append(f"Home > {document.url.split('/')[3]} > {document.title.rsplit(' - ', 1)[0]}")
+        lines.append(f"Home > {document.url.split('/')[-2]} > {document.title.rsplit(' - ', 1)[0]}")
     for line in document.body:
         lines += [part.strip() for part in line.text.split("\n") if part.strip()]
     if host.menu:

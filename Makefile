@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check format clean
+
+demo: .venv/installed  ## the main job on the built-in sample
+	$(BIN)/curate sample sample
+	$(BIN)/curate run quickstart --set data=sample --out runs/quickstart
+	$(BIN)/curate verify runs/quickstart
+
+test: .venv/developed check  ## everything that CI runs
+	$(BIN)/python -m pytest
+
+check: .venv/developed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/developed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/curate stages --markdown > docs/stages.md
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/developed: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv sample runs build *.egg-info
