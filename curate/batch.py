@@ -88,10 +88,7 @@ class Batch:
     def of(cls, data: pa.RecordBatch) -> Batch:
         """Wrap a record batch that has a `text` column; without a copy if that is a large_string."""
         at = data.schema.get_field_index("text")
-        text = data.column(at)
-        if text.type != pa.large_string():
-            text = text.cast(pa.large_string())
-        return cls(data.remove_column(at), text, None, {})
+        return cls(data.remove_column(at), _large(data.column(at)), None, {})
 
     def __len__(self) -> int:
         return len(self._text) if self._rows is None else len(self._rows)
@@ -177,6 +174,8 @@ class Batch:
 
     def with_column(self, name: str, values: pa.Array | Array) -> Batch:
         """With a column added or replaced, one value per document."""
+        if name == "text":
+            raise ValueError("the text is no column like the others: use with_text")
         values = values if isinstance(values, pa.Array) else pa.array(values)
         at = self._columns.schema.get_field_index(name)
         columns = self._columns.append_column(name, values) if at < 0 else self._columns.set_column(at, name, values)
@@ -184,15 +183,19 @@ class Batch:
 
     def with_text(self, text: pa.Array | list[str]) -> Batch:
         """With other text, one per document; views start anew."""
-        text = text if isinstance(text, pa.Array) else pa.array(text, pa.large_string())
-        if len(text) != len(self):
-            raise ValueError(f"{len(text)} texts for {len(self)} documents")
+        text = _large(text) if isinstance(text, pa.Array) else pa.array(text, pa.large_string())
+        if len(text) != len(self) or text.null_count:
+            raise ValueError(f"{len(text) - text.null_count} texts for {len(self)} documents")
         return Batch(self._columns, text, None, {})
 
     def _view(self, name: str, compute: Callable[[], V]) -> V:
         if name not in self._views:
             self._views[name] = compute()
         return cast(V, self._views[name])
+
+
+def _large(text: pa.Array) -> pa.LargeStringArray:
+    return text if text.type == pa.large_string() else text.cast(pa.large_string())
 
 
 class _Shared(NamedTuple):

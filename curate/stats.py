@@ -15,6 +15,7 @@ from curate.batch import Array
 from curate.errors import LedgerError
 
 HISTOGRAM_STEPS = 4  # bins per doubling
+REASONS = 4  # that a line of the funnel names
 
 
 @dataclass
@@ -46,10 +47,10 @@ class StageStats:
         return StageStats(self.source, self.stage, **sums, histograms=histograms)
 
     def to_json(self) -> dict[str, Any]:
-        """As in stats.json; keys of counters sorted, so that equal counts are equal bytes."""
+        """As in stats.json; keys of counters sorted and zeros left out, so that equal counts are equal bytes."""
         row = dict(vars(self))
         for name in ("dropped", "dropped_chars", "failed"):
-            row[name] = {k: int(v) for k, v in sorted(row[name].items())}
+            row[name] = {k: int(v) for k, v in sorted(row[name].items()) if v}
         row["histograms"] = {rule: dict(sorted(bins.items(), key=lambda b: float(b[0]))) for rule, bins in sorted(self.histograms.items())}
         return row
 
@@ -67,7 +68,7 @@ def histogram(values: Array) -> Counter[str]:
     positive = values[values > 0]
     out = Counter({"0": len(values) - len(positive)}) if len(positive) < len(values) else Counter()
     if len(positive):
-        bins, counts = np.unique(np.floor(np.log2(positive.astype(np.float64)) * HISTOGRAM_STEPS).astype(np.int64), return_counts=True)
+        bins, counts = np.unique(np.floor(np.log2(positive.astype(np.float64)) * HISTOGRAM_STEPS), return_counts=True)
         out.update({f"{2.0 ** (b / HISTOGRAM_STEPS):.6g}": int(n) for b, n in zip(bins.tolist(), counts.tolist(), strict=True)})
     return out
 
@@ -122,7 +123,10 @@ def funnel(rows: Sequence[StageStats]) -> str:
         why = Counter(r.dropped)
         if r.quarantined:
             why["quarantined"] = r.quarantined
-        reasons = ", ".join(f"{rule} {n:,}" for rule, n in why.most_common(4))
+        named = why.most_common(REASONS if len(why) > REASONS + 1 else None)
+        reasons = ", ".join(f"{rule} {n:,}" for rule, n in named)
+        if len(named) < len(why):
+            reasons += f", {len(why) - len(named)} other rules {why.total() - sum(n for _, n in named):,}"
         rate = f"{max(r.chars_in, r.chars_out) / 1e6 / r.seconds:.0f}" if r.seconds > 0 else "-"
         label = f"{r.source}  {r.stage}"
         lines.append(f"{label:<{wide}}{r.docs_in:>11,}{r.docs_out:>11,}{kept:>8}{r.chars_out / 1e6:>12.2f}{rate:>8}  {reasons}")

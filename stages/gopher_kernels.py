@@ -10,7 +10,7 @@ from numba import njit
 from curate.kernels import unicode
 from curate.kernels.text import hash_spans
 
-_LETTER, _SPACE = int(unicode.LETTER), int(unicode.SPACE)
+_LETTER, _SPACE, _PUNCTUATION = int(unicode.LETTER), int(unicode.SPACE), int(unicode.PUNCTUATION)
 _WORD = int(unicode.LETTER | unicode.DIGIT | unicode.NUMBER)
 _FNV_BASIS, _FNV_PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)
 _POLYNOMIAL = np.uint64(0x9E3779B97F4A7C15)
@@ -44,15 +44,17 @@ def quality(data, first, last, start, end, chars, kind, hashes, line_first, line
                     at = np.searchsorted(stop_words, hashes[s])
                     if at < len(stop_words) and stop_words[at] == hashes[s]:
                         seen |= np.uint64(1) << np.uint64(at)
-            else:
-                head = data[start[s]]
-                if head == 0x23:
-                    for i in range(start[s], end[s]):
-                        marks += data[i] == 0x23
-                elif head == 0x2E:
-                    dots += chars[s] // 3
-                elif head == 0xE2 and end[s] - start[s] >= 3 and data[start[s] + 1] == 0x80 and data[start[s] + 2] == 0xA6:
-                    dots += chars[s]
+            if k & _PUNCTUATION:  # in a URL as well: they are counted in the text
+                run = 0
+                for i in range(start[s], end[s]):
+                    b = data[i]
+                    if b == 0x2E:
+                        run += 1
+                        dots += run % 3 == 0
+                        continue
+                    run = 0
+                    marks += b == 0x23
+                    dots += b == 0xA6 and i - start[s] >= 2 and data[i - 1] == 0x80 and data[i - 2] == 0xE2
         lines = bullets = trailing = 0
         for n in range(line_first[d], line_last[d]):
             i, j = line_start[n], line_end[n]
