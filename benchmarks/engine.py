@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import shutil
 import statistics
 import subprocess
@@ -169,6 +168,24 @@ def gopher() -> None:
             print(f"      {count:>4}  ours {mine}, datatrove {other}")
 
 
+def measured(recipe: str, out: Path, **options: object) -> tuple[float, float, float]:
+    """`curate run` in a process of its own: (CPU seconds, peak MB, wall seconds) of that process alone."""
+    script = (
+        "import json, re, resource, sys, time; began = time.perf_counter()\n"
+        "from curate import command\n"
+        "command.run(sys.argv[1], sys.argv[2], [], [], **json.loads(sys.argv[4]))\n"
+        "u = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "peak = int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) / 1024\n"  # maxrss would count the parent's
+        "print(json.dumps([u.ru_utime + u.ru_stime, peak, time.perf_counter() - began]), file=open(sys.argv[3], 'w'))\n"
+    )
+    answer = WORK / "measured.json"
+    options = {"workers": None, "address": None, "local": False, **options}
+    command = [sys.executable, "-c", script, recipe, str(out), str(answer), json.dumps(options)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    cpu, peak, wall = json.loads(answer.read_text())
+    return cpu, peak, wall
+
+
 def shards() -> None:
     """(d) What 20,000 tiny shards cost the driver."""
     folder = WORK / "tiny"
@@ -179,23 +196,13 @@ def shards() -> None:
     import yaml
 
     recipe = WORK / "tiny.yaml"
-    value = {"sources": {"web": [{"read.jsonl.Jsonl": {"paths": [str(folder)]}}, "length.Chars"]}, "engine": {"shard_bytes": 1}}
-    recipe.write_text(yaml.safe_dump(value))
-    script = (
-        "import json, resource, sys, time; began = time.perf_counter()\n"
-        "from curate import command\n"
-        "command.run(sys.argv[1], sys.argv[2], [], [], workers=2, address=None, local=False)\n"
-        "u = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "print(json.dumps([u.ru_utime + u.ru_stime, u.ru_maxrss / 1024, time.perf_counter() - began]), file=open(sys.argv[3], 'w'))\n"
-    )
+    value = {"sources": {"web": [{"read.jsonl.Jsonl": {"paths": [str(folder)]}}, "length.Chars"]}}
+    recipe.write_text(yaml.safe_dump(value | {"engine": {"shard_bytes": 60}}))  # a file each
+    shutil.rmtree(WORK / "tiny-out", ignore_errors=True)
     for what in ("run", "run again, all done"):
-        if what == "run":
-            shutil.rmtree(WORK / "tiny-out", ignore_errors=True)
-        arguments = [str(recipe), str(WORK / "tiny-out"), str(WORK / "tiny.json")]
-        subprocess.run([sys.executable, "-c", script, *arguments], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        cpu, memory, wall = json.loads((WORK / "tiny.json").read_text())
+        cpu, peak, wall = measured(str(recipe), WORK / "tiny-out", workers=2)
         print(f"(d) 20,000 tiny shards, {what}: driver {cpu / 20:.2f} ms of CPU a shard, {wall / 20:.2f} ms of wall", end=" ")
-        print(f"(asked <= 3 ms); driver's peak memory {memory:.0f} MB (asked <= 1,024)")
+        print(f"(asked <= 3 ms); driver's peak memory {peak:.0f} MB (asked <= 1,024)")
 
 
 def start() -> None:
@@ -225,10 +232,7 @@ def memory() -> None:
     for files, size in ((1, 64e6), (1, 1e9)):
         recipe = write_recipe(f"memory-{size:.0f}", corpus(files, size), [*TEN_STAGES, "dedup.exact.Exact"], shard_bytes=4e9)
         shutil.rmtree(WORK / "memory", ignore_errors=True)
-        subprocess.run(
-            [*CURATE, "run", recipe, "--local", "--out", str(WORK / "memory")], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        _, peak, _ = measured(recipe, WORK / "memory", local=True)
         print(f"(memory) one shard of {size / 1e6:,.0f} MB of text: worker's peak {peak:.0f} MB")
 
 

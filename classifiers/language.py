@@ -21,10 +21,13 @@ MAGIC = (793712314).to_bytes(4, "little")  # every fastText model begins with it
 
 @dataclass(frozen=True)
 class FastText(Transform):
-    """Adds `language` (the most likely label, empty for a text without a word) and `language_score` (its probability)."""
+    """Adds `language` (the most likely label) and `language_score` (its probability).
 
-    model: Model
-    newline: Literal["delete", "space"] = "delete"  # spec llama1 §11 #5: CCNet deletes line feeds, gluing words at line ends
+    A text of which the model knows nothing, or an empty one, gets the model's prior (`en`, 0.12 of lid.176), or no label if it has none.
+    """
+
+    model: Model  # a name under `models:`, or the path of a fastText model
+    newline: Literal["delete", "space"] = "delete"  # CCNet deletes line feeds, which glues words at line ends together
 
     @property
     def adds(self) -> tuple[str, ...]:
@@ -54,7 +57,7 @@ class Keep(Filter):
     """Keep documents in one of the `languages` with a score of `least` or more."""
 
     languages: tuple[str, ...] = ()  # empty: any
-    least: float = 0.5  # CCNet's lang_threshold, spec llama1 §1.6
+    least: float = 0.5  # CCNet's lang_threshold
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ Nothing heavy is imported before a command runs, so that `--help` answers at onc
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -127,11 +128,15 @@ def main() -> None:
     """The console script: an error is one message, and an interrupt is none."""
     from curate.errors import CurateError, Interrupted
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
         app()
     except Interrupted:
         print("curate: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    except OSError as error:  # a full disk, say
+        print(f"curate: {error}. What is done is not lost: the same command goes on from here", file=sys.stderr)
+        sys.exit(1)
     except CurateError as error:
         print(f"curate: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -22,11 +22,7 @@ from curate.stats import funnel
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Ctrl-C and SIGTERM end a run in good order."""
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
@@ -57,7 +53,7 @@ def known_hashes(out: str) -> Any:
     lock = store.join(out, "recipe.lock.json")
     try:
         known = {(m["path"], m["bytes"], m["stamp"]): m["sha256"] for m in store.read_json(lock)["models"]}
-    except (OSError, ValueError, KeyError):
+    except Exception:  # no run here yet, or none that can be read
         known = {}
 
     def hash_file(path: str) -> str:
@@ -122,12 +118,14 @@ def stats(out: str, as_json: bool = False) -> None:
 
 def verify(out: str) -> None:
     """`curate verify`: exit code 1 and a line for each thing that is not as it should be."""
+    running.check_there(out)
     from curate.tokens.verify import verify as prove
 
     report = prove(out)
     print(report.text())
     if report.problems:
-        raise CurateError(f"{out}: {len(report.problems)} problems; these shards are not what their manifest says")
+        count = f"{len(report.problems):,} problem{'s' if len(report.problems) > 1 else ''}"
+        raise CurateError(f"{out}: {count}; these shards are not what their manifest says")
 
 
 def sample(folder: str, seed: int, documents: int, wheels: str | None) -> None:

@@ -72,7 +72,7 @@ def check_weights(mix: Mix, sources: Iterable[str]) -> None:
         for name in given:
             if name not in names:
                 close = difflib.get_close_matches(name, names, n=1)
-                hint = f"; did you mean {close[0]}?" if close else ""
+                hint = f"; did you mean {close[0]}?" if close else "."
                 raise RecipeError(f"mix.{field}: there is no source {name}{hint} The sources are {', '.join(names)}")
     for name in names:
         if name not in mix.weights:

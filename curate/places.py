@@ -1,8 +1,13 @@
-"""Strict YAML with places: every value knows its line, a key stands once, and 1.4e12 is a number."""
+"""Strict YAML with places: every value knows its line, a key stands once, and a word is what it looks like.
+
+The plain words of YAML 1.2: only `true` and `false` are truth values, so that `no` is Norwegian; 1.4e12 is a number; a date is text.
+Anchors, aliases and `<<` work; what they stand for is copied, up to a bound. No tag makes anything but these plain values.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
@@ -11,53 +16,141 @@ from curate.errors import RecipeError
 
 Path = tuple[str | int, ...]
 
+MOST_VALUES = 100_000  # in one file, counted as often as aliases repeat them
+TAG = "tag:yaml.org,2002:"
+WORDS: dict[str, tuple[str, str, Callable[[str], Any]]] = {  # tag -> (what it looks like, how it can begin, what it is)
+    "merge": (r"<<", "<", str),
+    "null": (r"~|null|Null|NULL|", "~nN", lambda _: None),
+    "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF", lambda text: {"true": True, "false": False}[text.lower()]),
+    "int": (r"[-+]?[0-9][0-9_]*|0x[0-9a-fA-F]+|0o[0-7]+", "-+0123456789", lambda text: int(text, 0 if text[:2] in ("0x", "0o") else 10)),
+    "float": (
+        r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+0123456789.",
+        lambda text: float(re.sub(r"\.(?=[a-zA-Z])|_", "", text)),
+    ),
+}
+
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.1 reads 1.4e12 as text; here it is a float, as in YAML 1.2."""
+    """Tells words apart as YAML 1.2 does."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?([0-9][0-9_]*)(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either version of YAML would take for something else than text."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, (_looks, _begins, _) in WORDS.items():
+    _pattern = re.compile(f"^(?:{_looks})$")
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(TAG + _tag, _pattern, [*_begins, *([""] if _tag == "null" else [])])
 
 
 def parse(text: str, file: str) -> tuple[Any, dict[Path, int]]:
     """The value, and the line (from 1) of everything in it by path."""
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        lines: dict[Path, int] = {}
-        return (_build(loader, node, (), lines, file) if node is not None else None), lines
+        node = _Loader(text).get_single_node()
+        builder = _Builder(file)
+        return (builder.build(node, ()) if node is not None else None), builder.lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise RecipeError(f"{file}{where}: not YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{file}: not YAML: {error}") from None
+        raise RecipeError(f"{file}{where}: not YAML: {error.problem or error.context}{_hint(error.problem or '')}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise RecipeError(
+            f"{file}:{line}: not YAML: the character U+{error.character:04X} cannot stand here; write it as an escape"
+        ) from None
+    except RecursionError:
+        raise RecipeError(f"{file}: not YAML that can be read: nested too deeply, or an alias within what it stands for") from None
 
 
-def _build(loader: _Loader, node: yaml.Node, path: Path, lines: dict[Path, int], file: str) -> Any:
-    lines[path] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        out: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)
+def _hint(problem: str) -> str:
+    if "alphabetic or numeric character" in problem:
+        return "; text that begins with * or & must be quoted"
+    return "; a tab cannot indent" if r"'\t'" in problem else ""
+
+
+class _Builder:
+    """From nodes to plain values."""
+
+    def __init__(self, file: str):
+        self.file = file
+        self.lines: dict[Path, int] = {}
+        self._count = 0
+
+    def build(self, node: yaml.Node, path: Path) -> Any:
+        self.lines[path] = line = node.start_mark.line + 1
+        self._counted(line)
+        tag = node.tag.removeprefix(TAG)
+        match node:
+            case yaml.MappingNode() if tag == "map":
+                out: dict[str, Any] = {}
+                for key, at, value in self._items(node):
+                    out[key] = self.build(value, (*path, key))
+                    self.lines[(*path, key)] = at
+                return out
+            case yaml.SequenceNode() if tag == "seq":
+                return [self.build(item, (*path, n)) for n, item in enumerate(node.value)]
+            case yaml.ScalarNode():
+                return self._scalar(node.value, tag, line)
+        raise RecipeError(f"{self.file}:{line}: the tag {_tag_name(tag)} is not for recipes; leave it out")
+
+    def _counted(self, line: int) -> None:
+        self._count += 1
+        if self._count > MOST_VALUES:
+            raise RecipeError(f"{self.file}:{line}: more than {MOST_VALUES:,} values here, counted as often as aliases repeat them")
+
+    def _items(self, node: yaml.MappingNode) -> Iterator[tuple[str, int, yaml.Node]]:
+        """(key, line, value); what `<<` brings comes last, and only where the mapping has no such key itself."""
+        seen: set[str] = set()
+        merged: list[yaml.MappingNode] = []
+        for key_node, value in node.value:
             line = key_node.start_mark.line + 1
-            if not isinstance(key, str):
-                raise RecipeError(f"{file}:{line}: the key {key!r} is not text; quote it")
-            if key in out:
-                raise RecipeError(f"{file}:{line}: {key} stands twice")
-            out[key] = _build(loader, value_node, (*path, key), lines, file)
-            lines[(*path, key)] = line
-        return out
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(loader, item, (*path, n), lines, file) for n, item in enumerate(node.value)]
-    value = loader.construct_object(node, deep=True)
-    if value is not None and not isinstance(value, str | int | float | bool):
-        return str(node.value)  # a date, say, stays as it is written
-    return value
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise RecipeError(f"{self.file}:{line}: a key is one word, not a list or a mapping")
+            key, tag = key_node.value, key_node.tag.removeprefix(TAG)
+            if key in seen:
+                raise RecipeError(f"{self.file}:{line}: {key} stands twice")
+            seen.add(key)
+            if tag == "merge":
+                bases = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                if not all(isinstance(base, yaml.MappingNode) for base in bases):
+                    raise RecipeError(f"{self.file}:{line}: << takes a mapping, or a list of mappings")
+                merged += bases
+            elif tag != "str":
+                raise RecipeError(f"{self.file}:{line}: the key {key} is not text; quote it")
+            else:
+                yield self._scalar(key, "str", line), line, value
+        for base in merged:
+            self._counted(node.start_mark.line + 1)
+            for key, line, value in self._items(base):
+                if key not in seen:
+                    seen.add(key)
+                    yield key, line, value
+
+    def _scalar(self, text: str, tag: str, line: int) -> Any:
+        if tag == "str":
+            if any("\ud800" <= c <= "\udfff" or c == "\0" for c in text):
+                raise RecipeError(f"{self.file}:{line}: {text[:80]!r} holds a NUL or half a surrogate pair; no file or text is named so")
+            return text
+        looks, _, make = WORDS.get(tag, ("", "", None))
+        if make is None:
+            raise RecipeError(f"{self.file}:{line}: the tag {_tag_name(tag)} is not for recipes; leave it out")
+        try:
+            value = make(text) if re.fullmatch(looks, text) else None
+            if (value is None and tag != "null") or value != value:  # the latter is .nan
+                raise ValueError
+        except ValueError:
+            raise RecipeError(f"{self.file}:{line}: {text[:80]} is no value of the kind {tag}") from None
+        return value
+
+
+def _tag_name(tag: str) -> str:
+    return tag if tag.startswith("!") else f"!!{tag}"
 
 
 def scalar(text: str) -> Any:
@@ -67,4 +160,4 @@ def scalar(text: str) -> Any:
 
 def dump(value: Any) -> str:
     """For people and for reading back."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=140)
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=140)

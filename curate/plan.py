@@ -14,8 +14,9 @@ from typing import Any
 
 from curate import store
 from curate.errors import RecipeError
-from curate.recipe import Recipe, Step, near
+from curate.recipe import Recipe, Step
 from curate.stage import Global, Model, Resources, Shard, Source, Stage
+from curate.values import near
 
 CONTRACT = ("id", "text", "source")
 PARTITION_BYTES = 1e9  # of input per partition of a barrier's keys
@@ -229,7 +230,7 @@ def _with_models(step: Step, models: dict[str, str], hash_file: Callable[[str], 
                 try:
                     models[value.path] = hash_file(value.path)
                 except OSError as error:
-                    raise RecipeError(f"{step.place}: {name}: {value.path} cannot be read: {error.strerror}") from None
+                    raise RecipeError(f"{step.place}: {name}: {value.path} cannot be read: {store.reason(error)}") from None
             changes[name] = Model(value.path, models[value.path])
     return replace(step, stage=replace(step.stage, **changes)) if changes else step
 
@@ -242,8 +243,8 @@ def check_columns(recipe: Recipe) -> None:
             for column in step.stage.reads:
                 if column not in have:
                     raise RecipeError(
-                        f"{step.place}: reads the column {column}, which source {source} does not have here{near(column, have)}; "
-                        f"it has {', '.join(have)}. Put the stage that adds it before this one"
+                        f"{step.place}: reads the column {column}, which source {source} does not have here; "
+                        f"it has {', '.join(have)}{near(column, have) or '.'} Put the stage that adds it before this one"
                     )
             have += [c for c in step.stage.adds if c not in have]
 

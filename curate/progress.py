@@ -41,7 +41,7 @@ class Bar:
 
     def warn(self, message: str) -> None:
         """Above the bars."""
-        self._rich.console.print(f"[yellow]warning:[/yellow] {message}", markup=True, highlight=False)
+        self._rich.console.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
 
 
 class Lines:

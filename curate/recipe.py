@@ -11,21 +11,20 @@ import importlib
 import inspect
 import json
 import os
+import traceback
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import TypeAdapter, ValidationError
-
-from curate import places
+from curate import places, settings
 from curate.errors import RecipeError
 from curate.mix import Mix, check_weights
 from curate.stage import Filter, Global, Model, Source, Stage, Transform
 from curate.tokens.config import Tokens
+from curate.values import Fail, near, shown, validate
 
 PACKAGES = ("stages", "classifiers")
 
@@ -38,6 +37,11 @@ class Engine:
     shard_bytes: float = 64e6  # larger inputs are split where their format allows, smaller neighbours are joined
     batch_rows: int = 4096  # documents that a stage sees at once
     partitions: int = 0  # of a barrier's keys; 0: one per GB of input
+
+    def __post_init__(self) -> None:
+        for name, least in (("shard_bytes", 1), ("batch_rows", 1), ("partitions", 0)):
+            if not least <= getattr(self, name) < 2**62:
+                raise ValueError(f"{name}: a number of at least {least} is expected, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -95,17 +99,23 @@ KEYS = ("name", "seed", "data", "models", "sources", "corpus", "mix", "tokens", 
 class _Reader:
     """One recipe file on its way to a Recipe: knows the place of everything, for the messages."""
 
-    def __init__(self, file: str, settings: Sequence[str]):
+    def __init__(self, file: str, given: Sequence[str]):
         try:
-            text = Path(file).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(f"{file}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+            data = Path(file).read_bytes()
+            text = data.decode("utf-8-sig")
+        except OSError as error:
+            raise RecipeError(f"{file}: cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise RecipeError(f"{file}:{line}: not UTF-8: {error.reason} (byte {error.start:,}); save the file as UTF-8") from None
         self.file = file
         self.value, self.lines = places.parse(text, file)
         if not isinstance(self.value, dict):
-            raise RecipeError(f"{file}: a recipe is a mapping with the keys {', '.join(KEYS)}")
-        for setting in settings:
-            self._set(setting)
+            found = "is empty" if self.value is None else f"is {shown(self.value)}"
+            raise RecipeError(f"{file}: a recipe is a mapping with the keys {', '.join(KEYS)}; this file {found}")
+        for setting in given:
+            path = settings.apply(self.value, setting, KEYS)
+            self.lines = {at: line for at, line in self.lines.items() if at[: len(path)] != path} | {path: 0}
         self.value = self._substitute(self.value, ())
 
     def fail(self, path: places.Path, message: str) -> RecipeError:
@@ -114,38 +124,9 @@ class _Reader:
         while at and at not in self.lines:
             at = at[:-1]
         line = f":{self.lines[at]}" if self.lines.get(at) else ""
+        message += " (given by --set)" if self.lines.get(at) == 0 else ""
         where = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
         return RecipeError(f"{self.file}{line}: {where}: {message}" if where else f"{self.file}{line}: {message}")
-
-    def _set(self, setting: str) -> None:
-        """`--set sources.web.gopher.Quality.min_words=30`: a list's item by its number or by the name of its stage."""
-        key, equals, text = setting.partition("=")
-        if not equals or not key:
-            raise RecipeError(f"--set {setting}: expected path.to.key=value")
-        node, parts = self.value, key.split(".")
-        path: list[str | int] = []
-        while len(parts) > 1 or isinstance(node, list):
-            if isinstance(node, list):
-                number, used = _item(node, parts)
-                if number is None:
-                    stages = ", ".join(_stage_name(item) for item in node)
-                    raise RecipeError(f"--set {setting}: {'.'.join(map(str, path))} has no {'.'.join(parts)}; it has {stages}")
-                if isinstance(node[number], str):
-                    node[number] = {node[number]: {}}
-                entry = node[number]
-                name = next(iter(entry))
-                entry[name] = entry[name] or {}
-                node, parts, path = entry[name], parts[used:], [*path, number, name]
-                if not parts:
-                    raise RecipeError(f"--set {setting}: names a stage; add the parameter, as in {key}.PARAMETER=value")
-            else:
-                if node.get(parts[0]) is None:
-                    node[parts[0]] = {}
-                node, path, parts = node[parts[0]], [*path, parts[0]], parts[1:]
-                if not isinstance(node, dict | list):
-                    raise RecipeError(f"--set {setting}: {'.'.join(map(str, path))} is a value, with nothing below it")
-        node[parts[0]] = places.scalar(text)
-        self.lines[(*path, parts[0])] = 0
 
     def _substitute(self, value: Any, path: places.Path) -> Any:
         """`${data}` is the recipe's `data:`, `${here}` the folder of the recipe."""
@@ -173,7 +154,7 @@ class _Reader:
     def steps(self, path: places.Path, value: Any, models: Mapping[str, Model]) -> tuple[Step, ...]:
         """A list of stages."""
         if not isinstance(value, list):
-            raise self.fail(path, "expected a list of stages")
+            raise self.fail(path, f"expected a list of stages, found {shown(value)}")
         return tuple(self._step((*path, n), entry, models) for n, entry in enumerate(value))
 
     def _step(self, path: places.Path, entry: Any, models: Mapping[str, Model]) -> Step:
@@ -182,13 +163,13 @@ class _Reader:
         elif isinstance(entry, dict) and len(entry) == 1:
             name, config = next(iter(entry.items()))
         else:
-            raise self.fail(path, "a stage is `module.Class` or one `module.Class: {parameters}`")
+            raise self.fail(path, f"a stage is `module.Class` or one `module.Class: {{parameters}}`, found {shown(entry)}")
         if not isinstance(config, dict | None):
-            raise self.fail((*path, name), f"expected parameters as a mapping, found {config!r}")
+            raise self.fail((*path, name), f"expected parameters as a mapping, found {shown(config)}")
         config = dict(config or {})
         keep = config.pop("keep", False) if "keep" not in _parameters(name) else False
         if not isinstance(keep, bool):
-            raise self.fail((*path, name, "keep"), "expected true or false")
+            raise self.fail((*path, name, "keep"), f"expected true or false, found {shown(keep)}")
         try:
             stage = build(name, config, models, lambda at, message: self.fail((*path, name, *at), message))
         except RecipeError as error:
@@ -201,12 +182,12 @@ class _Reader:
         out = {}
         for name, value in (self.value.get("models") or {}).items():
             if not (isinstance(value, dict) and set(value) == {"path"} and isinstance(value["path"], str)):
-                raise self.fail(("models", name), "expected {path: FILE}")
+                raise self.fail(("models", name), f"expected {{path: FILE}}, found {shown(value)}")
             out[name] = Model(value["path"])
         return out
 
 
-def load(file: str, settings: Sequence[str] = (), only: Sequence[str] = ()) -> Recipe:
+def load(file: str, given: Sequence[str] = (), only: Sequence[str] = ()) -> Recipe:
     """Read and check a recipe, by path or by the name of a built-in one. Raises RecipeError, one message with its place."""
     import sys
 
@@ -214,19 +195,21 @@ def load(file: str, settings: Sequence[str] = (), only: Sequence[str] = ()) -> R
     folder = os.path.dirname(os.path.abspath(file))
     if folder not in sys.path:
         sys.path.append(folder)  # a stage of one's own may lie beside the recipe
-    reader = _Reader(file, settings)
+    reader = _Reader(file, given)
     value = reader.value
     for key in value:
         if key not in KEYS:
-            raise reader.fail((key,), f"no such key in a recipe{near(key, KEYS)}; there are {', '.join(KEYS)}")
+            raise reader.fail((key,), f"no such key in a recipe; there are {', '.join(KEYS)}{near(key, KEYS)}")
     name, seed = value.get("name", Path(file).stem), value.get("seed", 0)
-    if not isinstance(name, str):
-        raise reader.fail(("name",), f"expected text, found {name!r}")
+    if not (isinstance(name, str) and name.isprintable() and name.strip(". ") and "/" not in name):
+        raise reader.fail(("name",), f"expected text that can name a folder, found {shown(name)}")
+    if not isinstance(value.get("data", ""), str):
+        raise reader.fail(("data",), f"expected a folder, found {shown(value['data'])}")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
-        raise reader.fail(("seed",), f"expected a whole number from 0, found {seed!r}")
+        raise reader.fail(("seed",), f"expected a whole number from 0, found {shown(seed)}")
     for key in ("models", "sources"):
-        if not isinstance(value.get(key) or {}, dict):
-            raise reader.fail((key,), "expected a mapping from names")
+        if not isinstance(value.get(key), dict | None):
+            raise reader.fail((key,), f"expected a mapping from names, found {shown(value[key])}")
     models = reader.models()
     sources = {}
     for source, entries in (value.get("sources") or {}).items():
@@ -241,13 +224,16 @@ def load(file: str, settings: Sequence[str] = (), only: Sequence[str] = ()) -> R
         sources[source] = steps
     if not sources:
         raise reader.fail((), "no sources; a recipe needs at least one under `sources:`")
-    corpus = reader.steps(("corpus",), value.get("corpus") or [], models)
+    corpus = () if value.get("corpus") is None else reader.steps(("corpus",), value["corpus"], models)
+    for n, step in enumerate(corpus):
+        if isinstance(step.stage, Source):
+            raise reader.fail(("corpus", n), f"{step.stage.name} is a reader; it can only come first in a source")
     mix, tokens = reader.section("mix", Mix, None), reader.section("tokens", Tokens, None)
     if mix is not None and tokens is None:
         raise reader.fail(("mix",), "a mix is of tokens; add a `tokens:` section, or leave the mix out")
     for source in only:
         if source not in sources:
-            raise RecipeError(f"--only {source}: the recipe has no such source{near(source, sources)}; it has {', '.join(sources)}")
+            raise RecipeError(f"--only {source}: the recipe has no such source; it has {', '.join(sources)}{near(source, sources)}")
     if only:
         sources = {s: steps for s, steps in sources.items() if s in only}
         mix = mix and dataclasses.replace(mix, weights={s: w for s, w in mix.weights.items() if s in only})
@@ -255,18 +241,19 @@ def load(file: str, settings: Sequence[str] = (), only: Sequence[str] = ()) -> R
         try:
             check_weights(mix, sources)
         except RecipeError as error:
-            raise reader.fail(("mix",), str(error)) from None
+            at, _, message = str(error).partition(": ")
+            raise reader.fail(tuple(at.split(".")), message) from None
     return Recipe(name, seed, sources, corpus, models, mix, tokens, reader.section("engine", Engine, Engine()), file)
 
 
 def locate(file: str) -> str:
     """A path as it is, or a built-in recipe's by its name."""
-    if os.path.exists(file):
-        return file
     known = builtin()
+    if os.path.exists(file) and not (os.path.isdir(file) and file in known):
+        return file
     if file in known:
         return known[file]
-    raise RecipeError(f"{file}: no such recipe file, and no built-in recipe of that name{near(file, known)}; there are {', '.join(known)}")
+    raise RecipeError(f"{file}: no such recipe file, and no built-in recipe of that name; there are {', '.join(known)}{near(file, known)}")
 
 
 def builtin() -> dict[str, str]:
@@ -275,32 +262,17 @@ def builtin() -> dict[str, str]:
     return {p.stem: str(p) for p in sorted(folder.glob("*.yaml"))}
 
 
-def near(word: str, known: typing.Iterable[str]) -> str:
-    """`; did you mean ...?`, where something is close."""
-    found = get_close_matches(word, list(known), 1, 0.6)
-    return f"; did you mean {found[0]}?" if found else ""
-
-
-def _stage_name(entry: Any) -> str:
-    return entry if isinstance(entry, str) else next(iter(entry), "?") if isinstance(entry, dict) else "?"
-
-
-def _item(entries: list[Any], parts: list[str]) -> tuple[int | None, int]:
-    """Which entry of a list a dotted path means, and how many of its parts say so."""
-    if parts[0].isdigit() and int(parts[0]) < len(entries):
-        return int(parts[0]), 1
-    for number, entry in enumerate(entries):
-        words = _stage_name(entry).split(".")
-        if parts[: len(words)] == words:
-            return number, len(words)
-    return None, 0
+def _last_line(error: BaseException) -> str:
+    """` (file:line)` of where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and not isinstance(error, SyntaxError) else ""
 
 
 @cache
 def find(name: str) -> type[Stage]:
     """The class that a recipe means by a name."""
     module, _, cls = name.rpartition(".")
-    if not module:
+    if not module or not all(part.isidentifier() for part in name.split(".")):
         raise RecipeError(f"{name}: a stage is named module.Class, such as gopher.Quality")
     for package in (*(f"{p}." for p in PACKAGES), ""):
         path = f"{package}{module}"
@@ -310,11 +282,13 @@ def find(name: str) -> type[Stage]:
             if error.name and (path == error.name or path.startswith(f"{error.name}.")):
                 continue
             raise RecipeError(f"{name}: {path} needs {error.name}, which is not installed") from None
+        except (Exception, SystemExit) as error:  # whatever a module of one's own may do
+            raise RecipeError(f"{name}: {path} cannot be imported: {type(error).__name__}: {error}{_last_line(error)}") from None
         stage = getattr(found, cls, None)
         if inspect.isclass(stage) and issubclass(stage, Stage):
             return stage
         stages = [n for n, v in vars(found).items() if inspect.isclass(v) and issubclass(v, Stage) and v.__module__ == found.__name__]
-        raise RecipeError(f"{name}: {path} has no stage {cls}{near(cls, stages)}; it has {', '.join(stages) or 'none'}")
+        raise RecipeError(f"{name}: {path} has no stage {cls}; it has {', '.join(stages) or 'none'}{near(cls, stages)}")
     raise RecipeError(f"{name}: no such stage{near(name, catalogue())}")
 
 
@@ -346,9 +320,6 @@ def _parameters(name: str) -> set[str]:
         return set()
 
 
-Fail = typing.Callable[[places.Path, str], RecipeError]
-
-
 def build(name: str, config: Mapping[str, Any], models: Mapping[str, Model] | None = None, fail: Fail | None = None) -> Stage:
     """A stage from its name and parameters; a parameter of type Model is a name under `models:` or a path."""
     cls = find(name)
@@ -356,31 +327,15 @@ def build(name: str, config: Mapping[str, Any], models: Mapping[str, Model] | No
     if inspect.isabstract(cls):
         raise fail((), "is abstract; name one of its kinds")
     config = dict(config)
-    for field_name, hint in typing.get_type_hints(cls).items():
+    try:
+        hints = typing.get_type_hints(cls)
+    except NameError as error:
+        raise fail((), f"a parameter's type cannot be understood: {error}") from None
+    for field_name, hint in hints.items():
         if hint is Model and isinstance(config.get(field_name), str):
             known = models or {}
             given = config[field_name]
             if given not in known and "/" not in given and not os.path.exists(given):
-                raise fail((field_name,), f"no model {given} under `models:`{near(given, known)}, and no file of that name")
+                raise fail((field_name,), f"no model {given} under `models:`, and no file of that name{near(given, known)}")
             config[field_name] = dataclasses.asdict(known.get(given, Model(given)))
     return typing.cast(Stage, validate(cls, config, fail))
-
-
-def validate(cls: type, config: Any, fail: Fail) -> Any:
-    """A dataclass from plain values, strictly."""
-    try:
-        return TypeAdapter(cls).validate_json(json.dumps(config))
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = tuple(p for p in first["loc"] if not (isinstance(p, str) and ("[" in p or p in ("function-after", "dataclass"))))
-        message = first["msg"]
-        if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            names = [f.name for f in dataclasses.fields(cls)]
-            message = f"no such parameter{near(str(at[-1]), names)}; there are {', '.join(names) or 'none'}"
-        elif first["type"] in ("missing", "missing_argument"):
-            message = "missing"
-        else:
-            message = f"{message[0].lower()}{message[1:]}, found {first['input']!r}"
-        raise fail(at, message) from None
-    except RecipeError as error:
-        raise fail((), str(error)) from None

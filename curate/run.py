@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from curate import __version__, store
-from curate.errors import BudgetError, CurateError
+from curate.errors import BudgetError, CurateError, RecipeError
 from curate.exchange import Reduce, Settle
 from curate.plan import Barrier, Pass, Plan
 from curate.runner import Executor
@@ -243,6 +243,9 @@ def run_barrier(
 def publish(finished: dict[str, list[Finished]], out: str) -> dict[str, list[Part]]:
     """The last passes' documents and the quarantine under the names that users know, and nothing else there."""
     documents = {}
+    for kind in ("documents", "quarantine"):
+        for stale in store.folders(store.join(out, kind)) - finished.keys():
+            store.publish([], [], store.join(out, kind, stale))
     for source, results in finished.items():
         parts = [p for p in results[-1].parts if p.docs]
         folder = store.join(out, "documents", source)
@@ -258,7 +261,6 @@ def write_lock(plan: Plan, out: str) -> None:
     """The recipe as resolved, and all that its results depend on."""
     from curate import places
 
-    store.write_bytes(store.join(out, "recipe.yaml"), places.dump(plan.recipe.resolved).encode())
     lock = {
         "curate": __version__,
         "python": platform.python_version(),
@@ -269,7 +271,21 @@ def write_lock(plan: Plan, out: str) -> None:
         "inputs": {source: _files(shards) for source, shards in plan.inputs.items()},
         "passes": {p.folder: [s.identity for s in ((p.reader,) if p.reader else ()) + p.chain] for p in plan.passes},
     }
+    if not (store.exists(store.join(out, "stats.json")) and _same_results(out, lock)):
+        store.remove(store.join(out, "stats.json"))  # the funnel of another recipe or other inputs is not this run's
+    if not plan.recipe.tokens:
+        store.publish([], [], store.join(out, "tokens"))
+    store.write_bytes(store.join(out, "recipe.yaml"), places.dump(plan.recipe.resolved).encode())
     store.write_json(store.join(out, "recipe.lock.json"), lock)
+
+
+def _same_results(out: str, lock: dict[str, Any]) -> bool:
+    """Whether the lock in OUT is of a run that gives what this one will."""
+    try:
+        there = store.read_json(store.join(out, "recipe.lock.json"))
+        return all(there[key] == lock[key] for key in ("recipe", "passes"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _files(shards: Sequence[Shard]) -> list[dict[str, Any]]:
@@ -283,7 +299,17 @@ def write_stats(rows: Sequence[StageStats], out: str) -> None:
 
 def read_stats(out: str) -> list[StageStats]:
     """The funnel of a finished run."""
+    check_there(out)
     path = store.join(out, "stats.json")
     if not store.exists(path):
         raise CurateError(f"{out}: no finished run: there is no stats.json; `curate run RECIPE --out {out}` makes or goes on with one")
-    return [StageStats.from_json(row) for row in store.read_json(path)]
+    try:
+        return [StageStats.from_json(row) for row in store.read_json(path)]
+    except (ValueError, TypeError, KeyError):
+        raise CurateError(f"{path}: not what a run writes; `curate run RECIPE --out {out}` writes it anew") from None
+
+
+def check_there(out: str) -> None:
+    """Raise RecipeError unless there is a run, finished or not."""
+    if not any(store.exists(store.join(out, name)) for name in ("recipe.lock.json", "stats.json", "tokens/manifest.json", "manifest.json")):
+        raise RecipeError(f"{out}: no run is here; OUT is the folder that `curate run --out` was given, or runs/NAME")

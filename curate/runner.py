@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, Protocol, TypeVar
 
-from curate.errors import CurateError
+from curate.errors import CurateError, RecipeError
 from curate.stage import Resources
 
 T = TypeVar("T")
@@ -77,7 +79,7 @@ class Worker:
                 self._key, self._work = key, pickle.loads(work)
             assert self._work is not None
             return True, self._work(item)
-        except CurateError as error:
+        except (CurateError, OSError) as error:
             return False, error
         except Exception as error:
             import traceback
@@ -102,15 +104,23 @@ class Ray:
         if ray.is_initialized():
             return
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        before = signal.getsignal(signal.SIGTERM)
+        self._mine = True
         try:
             if self.address:
                 ray.init(address=self.address, **quiet)
             else:
-                self._mine = True
                 ray.init(num_cpus=self.workers or os.cpu_count(), include_dashboard=False, object_store_memory=100 << 20, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            where = f"the Ray cluster at {self.address}" if self.address else "Ray on this machine"
-            raise CurateError(f"{where} did not start: {error}. --local runs in this process, without Ray") from None
+            reason = str(error).split("\n")[0].rstrip(".")
+            if self.address:
+                raise RecipeError(
+                    f"--ray {self.address}: no Ray cluster answers there: {reason}. `ray status` shows one; --local needs none"
+                ) from None
+            raise CurateError(f"Ray on this machine did not start: {reason}. --local runs in this process, without Ray") from None
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray's own handler ends the process where it stands
 
     def map(self, work: Callable[[T], R], items: Iterable[T], resources: Resources) -> Iterator[R]:
         """Results as they come; nothing larger than a result ever comes back to the driver."""
@@ -135,7 +145,7 @@ class Ray:
                 try:
                     fine, result = ray.get(ready)
                 except ray.exceptions.RayActorError:
-                    where = getattr(item, "label", item)
+                    where = str(getattr(item, "label", item))[:200]
                     raise CurateError(
                         f"the worker on {where} died {DEATHS + 1} times, most likely out of memory. "
                         "Nothing that is done is lost: the same command goes on from here; fewer --workers leave each more memory"
@@ -172,7 +182,7 @@ class Ray:
         return self._pools[resources]
 
     def close(self) -> None:
-        """Let the actors go, and stop Ray if it was started here."""
+        """Let the actors go, and stop or leave the Ray that was started or joined here."""
         self._pools = {}
         if self._mine:
             import ray

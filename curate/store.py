@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, cast
@@ -54,8 +55,8 @@ def _remote(path: str) -> tuple[Any, str]:
     """(filesystem, path within it); a missing driver is named with the extra that brings it."""
     import fsspec
 
-    try:
-        return cast(tuple[Any, str], fsspec.core.url_to_fs(path))
+    try:  # without the listings cache: other workers write here too
+        return cast(tuple[Any, str], fsspec.core.url_to_fs(path, use_listings_cache=False))
     except ImportError as error:
         scheme = path.split("://")[0]
         extra = {"s3": "s3"}.get(scheme)
@@ -63,6 +64,22 @@ def _remote(path: str) -> tuple[Any, str]:
         raise RecipeError(f"{path}: {error}; {hint}") from None
     except ValueError as error:
         raise RecipeError(f"{path}: {error}") from None
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong with a file, in a few words: each filesystem has errors of its own."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def _reaching(path: str) -> Iterator[None]:
+    """Before anything starts, a store that cannot be asked is the command's mistake."""
+    try:
+        yield
+    except RecipeError:
+        raise
+    except Exception as error:
+        raise RecipeError(f"{path}: cannot be reached: {reason(error)}; check the address, the network and the credentials") from None
 
 
 def join(folder: str, *names: str) -> str:
@@ -78,8 +95,10 @@ def name(path: str) -> str:
 def exists(path: str) -> bool:
     """Whether there is a file or folder of this name."""
     if is_remote(path):
-        fs, inner = _remote(path)
-        return bool(fs.exists(inner))
+        with _reaching(path):
+            fs, inner = _remote(path)
+            fs.invalidate_cache()
+            return bool(fs.exists(inner))
     return os.path.exists(_local(path))
 
 
@@ -93,7 +112,20 @@ def size(path: str) -> int:
 
 def stamp(path: str) -> tuple[int, str]:
     """(bytes, modification time or etag): what tells that a file has changed."""
-    return next(iter(_matches(path).values()))
+    if is_remote(path):
+        fs, inner = _remote(path)
+        return _remote_stamp(fs.info(inner))
+    return _local_stamp(_local(path))
+
+
+def _local_stamp(path: str) -> tuple[int, str]:
+    info = os.stat(path)
+    return info.st_size, str(info.st_mtime_ns)
+
+
+def _remote_stamp(info: dict[str, Any]) -> tuple[int, str]:
+    stamp = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or ""
+    return int(info.get("size") or 0), str(stamp).strip('"')
 
 
 def listing(folder: str) -> dict[str, int]:
@@ -109,6 +141,18 @@ def listing(folder: str) -> dict[str, int]:
     return {}
 
 
+def folders(folder: str) -> set[str]:
+    """Names of the folders directly in a folder."""
+    if is_remote(folder):
+        fs, inner = _remote(folder)
+        with suppress(FileNotFoundError):
+            return {name(e["name"]) for e in fs.ls(inner, detail=True) if e["type"] == "directory"}
+        return set()
+    with suppress(FileNotFoundError), os.scandir(_local(folder)) as entries:
+        return {e.name for e in entries if e.is_dir()}
+    return set()
+
+
 def expand(patterns: Sequence[str], where: str = "paths") -> list[File]:
     """The files that the patterns name, each once, in order of label; a folder stands for all files below it.
 
@@ -118,52 +162,92 @@ def expand(patterns: Sequence[str], where: str = "paths") -> list[File]:
     found: dict[str, tuple[int, str]] = {}
     roots = []
     for pattern in patterns:
+        if not pattern.strip():
+            raise RecipeError(f"{where}: an empty path; name a file, a folder or a pattern")
         matches = _matches(pattern)
         if not matches:
             raise RecipeError(f"{where}: nothing matches {pattern}{_nearest(pattern)}")
         found.update(matches)
-        roots.append(_root(pattern))
+        folder = is_remote(pattern) and not MAGIC.search(pattern) and pattern not in matches
+        roots.append(pattern.rstrip("/") if folder else _root(pattern))
     shared = os.path.commonpath(roots) if len({is_remote(r) for r in roots}) == 1 else ""
     shared = shared.replace(":/", "://", 1) if shared and is_remote(roots[0]) and "://" not in shared else shared
     files = [File(path, path.removeprefix(shared).lstrip("/") or name(path), *found[path]) for path in found]
+    for file in files:
+        if not file.path.isascii() and any("\ud800" <= c <= "\udfff" for c in file.path):
+            raise RecipeError(f"{where}: the name of {file.path!r} is not UTF-8; rename the file: it becomes part of document ids")
     return sorted(files, key=lambda f: f.label)
+
+
+def _is_pattern(path: str) -> bool:
+    """Whether there are wildcards in a local, absolute path; a name that has such characters and is there is just a name."""
+    return bool(MAGIC.search(path)) and not os.path.lexists(path)
 
 
 def _root(pattern: str) -> str:
     """The folder of a pattern's part before any wildcard."""
-    pattern = pattern if is_remote(pattern) else os.path.abspath(_local(pattern))
-    magic = MAGIC.search(pattern)
-    if magic:
-        return pattern[: magic.start()].rsplit("/", 1)[0] or "/"
-    return pattern if not is_remote(pattern) and os.path.isdir(pattern) else pattern.rsplit("/", 1)[0]
+    if is_remote(pattern):
+        magic = MAGIC.search(pattern)
+        return (pattern[: magic.start()] if magic else pattern).rsplit("/", 1)[0]
+    pattern = os.path.abspath(_local(pattern))
+    if not _is_pattern(pattern):
+        return pattern if os.path.isdir(pattern) else os.path.dirname(pattern)
+    parts = pattern.split("/")
+    fixed = next(n for n in range(len(parts)) if _is_pattern("/".join(parts[: n + 1])))
+    return "/".join(parts[:fixed]) or "/"
 
 
 def _matches(pattern: str) -> dict[str, tuple[int, str]]:
     """{path: (bytes, stamp)}; hidden files are left out."""
     if is_remote(pattern):
+        return _remote_matches(pattern)
+    pattern = os.path.abspath(_local(pattern))
+    if not _is_pattern(pattern):
+        paths: Iterable[str] = _below(pattern) if os.path.isdir(pattern) else [pattern] if os.path.lexists(pattern) else []
+    else:
+        root = _root(pattern)
+        paths = globbing.iglob(os.path.join(globbing.escape(root), os.path.relpath(pattern, root)), recursive=True)
+    out = {}
+    for path in paths:
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                continue
+            with open(path, "rb"):
+                pass
+            out[path] = _local_stamp(path)
+        except OSError as error:
+            if os.path.islink(path) and not os.path.exists(path):
+                raise RecipeError(f"{path}: is a link to {os.readlink(path)}, which does not exist") from None
+            raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+    return out
+
+
+def _below(folder: str) -> Iterator[str]:
+    """All that a folder holds, at any depth, through links too, but for what is hidden and for links into their own folders."""
+
+    def fail(error: OSError) -> None:
+        raise RecipeError(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(parent)
+        folders[:] = [f for f in folders if not f.startswith(".") and not f"{real}/".startswith(f"{os.path.realpath(f'{parent}/{f}')}/")]
+        yield from (os.path.join(parent, n) for n in names if not n.startswith("."))
+
+
+def _remote_matches(pattern: str) -> dict[str, tuple[int, str]]:
+    with _reaching(pattern):
         fs, inner = _remote(pattern)
         scheme = pattern.split("://")[0]
-        entries = fs.glob(inner, detail=True) if MAGIC.search(inner) else fs.find(inner, detail=True)
+        fs.invalidate_cache()
+        entries = fs.glob(inner, detail=True) if MAGIC.search(inner) else {}
+        entries = entries or fs.find(inner, detail=True)
+        root = fs._strip_protocol(_root(pattern))
         out = {}
         for path, info in entries.items():
-            if info["type"] == "file" and not name(path).startswith("."):
-                stamp = info.get("ETag") or info.get("etag") or info.get("LastModified") or info.get("mtime") or ""
-                out[path if "://" in path else f"{scheme}://{path}"] = (int(info.get("size") or 0), str(stamp).strip('"'))
+            hidden = any(part.startswith(".") for part in path.removeprefix(root).split("/"))
+            if info["type"] == "file" and not hidden:
+                out[path if "://" in path else f"{scheme}://{path}"] = _remote_stamp(info)
         return out
-    pattern = os.path.abspath(_local(pattern))
-    if os.path.isdir(pattern):
-        pattern = os.path.join(globbing.escape(pattern), "**")
-    out = {}
-    for path in globbing.iglob(pattern, recursive=True):
-        if os.path.isfile(path):
-            try:
-                info = os.stat(path)
-                with open(path, "rb"):
-                    pass
-            except OSError as error:
-                raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
-            out[path] = (info.st_size, str(info.st_mtime_ns))
-    return out
 
 
 def _nearest(pattern: str) -> str:
@@ -176,7 +260,10 @@ def _nearest(pattern: str) -> str:
         missing, root = root, root.parent
     if missing != root:
         return f" ({missing} does not exist)"
-    kept = sorted(p.name for p in root.iterdir())[:4] if root.is_dir() else []
+    try:
+        kept = sorted(p.name for p in root.iterdir())[:4] if root.is_dir() else []
+    except OSError as error:
+        return f" ({root} cannot be read: {error.strerror})"
     return f" ({root} holds {', '.join(kept)}{', ...' if len(kept) == 4 else ''})" if kept else f" ({root} is empty)"
 
 
@@ -258,9 +345,10 @@ def check_writable(folder: str) -> None:
     try:
         write_bytes(probe, b"")
         remove(probe)
-    except Exception as error:  # each filesystem has errors of its own
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise RecipeError(f"--out {folder}: cannot be written: {reason}") from None
+    except (FileExistsError, NotADirectoryError):
+        raise RecipeError(f"--out {folder}: cannot be written: this path leads through a file; name a folder") from None
+    except Exception as error:
+        raise RecipeError(f"--out {folder}: cannot be written: {reason(error)}; name another folder") from None
 
 
 def publish(sources: Sequence[str], targets: Sequence[str], folder: str) -> None:

@@ -1,8 +1,8 @@
 """The MassiveText quality and repetition rules (Rae et al. 2021, arXiv 2112.11446, section A1.1 and Table A1).
 
-The papers leave much open, and implementations differ; these are the semantics of datatrove, which FineWeb was made with (spec
-llama2-llama3, 3.9 and 3.10.2), on our own words: symbols are words too, the first copy of a line is no duplicate, n-grams are measured in
-characters of the whole text. A rule of 0 documents (an empty text) passes the repetition rules and fails the quality rules.
+The paper leaves much open, and implementations differ; these are the semantics of datatrove, which FineWeb was made with, on our own
+words: symbols are words too, the first copy of a line is no duplicate, n-grams are measured in characters of the whole text. An empty
+text passes the repetition rules and fails the quality rules.
 Cost, one core: quality 600 MB/s and repetition 60 MB/s behind the shared words (150 MB/s).
 """
 
@@ -27,12 +27,12 @@ class Quality(Filter):
     min_mean_word: float = 3.0  # A1.1: mean word length of 3 to 10 characters; symbols do not count
     max_mean_word: float = 10.0
     max_hashes: float = 0.1  # A1.1: symbol-to-word ratio of 0.1, for the hash
-    max_ellipses: float = 0.1  # ... and for the ellipsis
+    max_ellipses: float = 0.1  # A1.1: symbol-to-word ratio of 0.1, for the ellipsis
     max_bullet_lines: float = 0.9  # A1.1: 90 % of lines starting with a bullet point
     max_ellipsis_lines: float = 0.3  # A1.1: 30 % of lines ending with an ellipsis
     min_alphabetic: float = 0.8  # A1.1: 80 % of words contain a letter; symbols count as words
     min_stop_words: int = 2  # A1.1: two of the stop words; distinct ones, in lower case as datatrove has it
-    stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")
+    stop_words: tuple[str, ...] = ("the", "be", "to", "of", "and", "that", "have", "with")  # A1.1
 
     def keep(self, batch: Batch) -> Checks:
         words, lines = batch.words, batch.lines
@@ -59,11 +59,11 @@ class Repetition(Filter):
 
     paragraphs: float = 0.30  # share of paragraphs that stood before
     paragraph_chars: float = 0.20  # share of characters in them
-    lines: float = 0.30
-    line_chars: float = 0.20
+    lines: float = 0.30  # share of lines that stood before
+    line_chars: float = 0.20  # share of characters in them
     top_2: float = 0.20  # share of characters in the most frequent 2-gram
-    top_3: float = 0.18
-    top_4: float = 0.16
+    top_3: float = 0.18  # ... 3-gram
+    top_4: float = 0.16  # ... 4-gram
     duplicate_5: float = 0.15  # share of characters in 5-grams that stood before, each character counted once
     duplicate_6: float = 0.14
     duplicate_7: float = 0.13

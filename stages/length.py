@@ -35,7 +35,7 @@ class Bytes(Filter):
 
 @dataclass(frozen=True)
 class Words(Filter):
-    """Keep documents of `least` to `most` words; a symbol counts as one (see `Batch.words`)."""
+    """Keep documents of `least` to `most` words; a symbol, such as a comma, counts as a word."""
 
     least: int = 1
     most: int = 10_000_000

@@ -34,10 +34,10 @@ class Records(Source):
     A kept field whose name is one of the contract's (`id`, `source`, ...) becomes the column `source_id`, `source_source`, ...
     """
 
-    text: str = "text"
-    url: tuple[str, ...] = ("url", "meta.url", "metadata.url")  # C4, RedPajama, Dolma
-    date: tuple[str, ...] = ("date", "timestamp", "created")  # wimbd's C4, C4, Dolma
-    keep: tuple[str, ...] = ()  # further fields
+    text: str = "text"  # the field that holds the document
+    url: tuple[str, ...] = ("url", "meta.url", "metadata.url")  # the first that is there; C4, RedPajama, Dolma
+    date: tuple[str, ...] = ("date", "timestamp", "created")  # likewise; wimbd's C4, C4, Dolma
+    keep: tuple[str, ...] = ()  # further fields to carry along as columns
 
     @property
     def fields(self) -> dict[str, tuple[str, ...]]:

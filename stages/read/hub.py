@@ -36,7 +36,7 @@ class Hub(Records):
     """Documents of one split of a data set."""
 
     dataset: str  # a name on the hub, or a local folder
-    config: str | None = None
+    subset: str | None = None  # the library also calls it configuration
     split: str = "train"
     revision: str | None = None  # a branch, tag or commit of the hub
 
@@ -50,10 +50,10 @@ class Hub(Records):
         local = os.path.isdir(folder)
         if not local and (self.dataset.startswith(("/", ".", "~")) or self.dataset.count("/") > 1):
             raise RecipeError(f"{self.name}.dataset: there is no folder {self.dataset}")
-        title = f"{os.path.basename(folder) if local else self.dataset}/{self.config or 'default'}/{self.split}"
+        title = f"{os.path.basename(folder) if local else self.dataset}/{self.subset or 'default'}/{self.split}"
         try:
             stamp = "" if local else _commit(self.dataset, self.revision)
-            stream, files = _open(folder if local else self.dataset, self.config, self.split, stamp)
+            stream, files = _open(folder if local else self.dataset, self.subset, self.split, stamp)
             first = _first(stream)
         except RecipeError as error:
             raise RecipeError(f"{self.name}: {self.dataset}: {error}") from None
@@ -76,7 +76,7 @@ class Hub(Records):
     def _rows(self, shard: Shard) -> Iterator[pa.RecordBatch | Bad]:
         path = shard.file.path
         stamp = shard.file.stamp if path.startswith("hf://") else ""
-        stream, _ = _open(path.removeprefix("hf://datasets/"), self.config, self.split, stamp)
+        stream, _ = _open(path.removeprefix("hf://datasets/"), self.subset, self.split, stamp)
         row, label = 0, f"{shard.file.label}:{shard.low}"
         try:
             for table in _tables(stream.shard(num_shards=stream.num_shards, index=shard.low)):

@@ -50,7 +50,7 @@ class Corrupt(Exception):
 class Jsonl(Records):
     """Documents from files of JSON lines."""
 
-    paths: tuple[str, ...]
+    paths: tuple[str, ...]  # files, patterns and folders, local or URLs
     max_record_bytes: int = 128 << 20  # longer lines are passed over without being held
 
     def shards(self, target: int) -> list[Shard]:

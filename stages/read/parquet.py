@@ -35,7 +35,7 @@ class Torn(Exception):
 class Parquet(Records):
     """Documents from Parquet files, local or remote."""
 
-    paths: tuple[str, ...]
+    paths: tuple[str, ...]  # files, patterns and folders, local or URLs
 
     def shards(self, target: int) -> list[Shard]:
         self.check_fields()

@@ -23,8 +23,8 @@ TYPES = frozenset(("warcinfo", "request", "response", "metadata", "revisit", "re
 class Wet(Source):
     """Plain text that Common Crawl has extracted: records of type `conversion`, first line the page's title."""
 
-    paths: tuple[str, ...]
-    title: Literal["drop", "keep"] = "drop"  # in the text, as CCNet does; it is a column either way
+    paths: tuple[str, ...]  # files, patterns and folders, local or URLs
+    title: Literal["drop", "keep"] = "drop"  # CCNet drops it from the text; it is the column `title` either way
     strip_lines: bool = True  # CCNet: white space around each line goes
     min_chars: int = 300  # CCNet's min_len: characters of text without the title
     bad_utf8: Literal["quarantine", "replace"] = "quarantine"  # WET is UTF-8 by construction: other bytes mean damage, not a charset

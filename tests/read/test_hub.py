@@ -118,9 +118,9 @@ def test_configurations_of_a_folder_are_chosen_by_name(tmp_path):
     (data / "README.md").write_text(
         "---\nconfigs:\n- config_name: a\n  data_files: a.jsonl\n- config_name: b\n  data_files: b.jsonl\n---\n"
     )
-    assert [(row["id"], row["text"]) for row in read(Hub(str(data), config="b"))[0]] == [("data/b/train:0-0", "in b")]
+    assert [(row["id"], row["text"]) for row in read(Hub(str(data), subset="b"))[0]] == [("data/b/train:0-0", "in b")]
     with pytest.raises(RecipeError, match="'a', 'b'"):
-        Hub(str(data), config="c").shards(TARGET)
+        Hub(str(data), subset="c").shards(TARGET)
 
 
 def test_rows_without_text_are_bad_records(tmp_path):
@@ -215,7 +215,7 @@ def test_a_hub_name_is_pinned_to_the_commit_of_its_revision(monkeypatch):
     stream = datasets.Dataset.from_dict({"text": ["a", "b"]}).to_iterable_dataset(num_shards=2)
     monkeypatch.setattr(hub, "_commit", lambda *asked_for: {("someone/corpus", "v1"): "0123abcd"}[asked_for])
     monkeypatch.setattr(hub, "_open", lambda *how: asked.append(how) or (stream, []))
-    rows, _ = read(Hub("someone/corpus", config="en", revision="v1"))
+    rows, _ = read(Hub("someone/corpus", subset="en", revision="v1"))
     assert [row["id"] for row in rows] == ["someone/corpus/en/train:0-0", "someone/corpus/en/train:1-0"]
     assert set(asked) == {("someone/corpus", "en", "train", "0123abcd")}
 

@@ -1,0 +1,134 @@
+"""What the contract needs to know of single stages: parameters that have no default, and input that a source can read.
+
+A new stage is covered without a line here, unless one of its parameters must be given.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Example = Callable[[Path], dict[str, Any]]  # from an empty folder, the same parameters and files every time
+
+PAGES = [
+    {"text": "The first page.\nIts second line. " + "It goes on. " * 40, "url": "https://a.example/1", "date": "2020-01-01"},
+    {"text": "Zweite Seite: Grüße, \U0001f600 und mehr. " + "Noch ein Satz. " * 40, "url": "https://a.example/2", "date": None},
+    {"text": "第三页。" * 120, "url": None, "date": "2021-02-03"},
+] * 5
+KEPT = {"lang": "xx"}
+
+
+def language_model(folder: Path) -> dict[str, Any]:
+    from language_model import train
+
+    return {"model": train(folder)}
+
+
+def jsonl(folder: Path) -> dict[str, Any]:
+    lines = [json.dumps({**page, **KEPT}) + "\n" for page in PAGES]
+    (folder / "a.jsonl").write_text("".join(lines[:9]))
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress("".join(lines[9:]).encode(), mtime=0))
+    return {"paths": [f"{folder}/*.jsonl*"], "keep": ["lang"]}
+
+
+def parquet(folder: Path) -> dict[str, Any]:
+    table = pa.Table.from_pylist([{**page, **KEPT} for page in PAGES])
+    pq.write_table(table, folder / "a.parquet", row_group_size=4)
+    pq.write_table(table.slice(3, 5), folder / "b.parquet")
+    return {"paths": [f"{folder}/*.parquet"], "keep": ["lang"]}
+
+
+def hub(folder: Path) -> dict[str, Any]:
+    import pytest
+
+    pytest.importorskip("datasets")
+    home = folder / "pages"
+    home.mkdir()
+    for name, pages in (("a", PAGES[:9]), ("b", PAGES[9:])):
+        (home / f"{name}.jsonl").write_text("".join(json.dumps({**page, **KEPT}) + "\n" for page in pages))
+    return {"dataset": str(home), "keep": ["lang"]}
+
+
+def record(kind: str, url: str, block: bytes, content: str) -> bytes:
+    head = f"WARC/1.0\r\nWARC-Type: {kind}\r\nWARC-Target-URI: {url}\r\nWARC-Date: 2020-02-20T02:20:02Z\r\n"
+    head += f"WARC-Block-Digest: sha1:ABC\r\nContent-Type: {content}\r\nContent-Length: {len(block)}\r\n\r\n"
+    return head.encode() + block + b"\r\n\r\n"
+
+
+def archived(folder: Path, records: list[bytes]) -> dict[str, Any]:
+    (folder / "a.warc.gz").write_bytes(b"".join(gzip.compress(r, mtime=0) for r in records))
+    (folder / "b.warc").write_bytes(b"".join(records[:4]))
+    return {"paths": [f"{folder}/*.warc*"]}
+
+
+def wet(folder: Path) -> dict[str, Any]:
+    urls = [page["url"] or "https://a.example/none" for page in PAGES]
+    blocks = [f"A title\n{page['text']}\n".encode() for page in PAGES]
+    return archived(folder, [record("conversion", url, block, "text/plain") for url, block in zip(urls, blocks, strict=True)])
+
+
+def warc(folder: Path) -> dict[str, Any]:
+    records = []
+    for page in PAGES:
+        html = f"<html><head><title>A title</title></head><body><article><p>{page['text']}</p></article></body></html>".encode()
+        block = b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + html
+        records.append(record("response", page["url"] or "https://a.example/none", block, "application/http; msgtype=response"))
+    return archived(folder, records)
+
+
+EXAMPLES: dict[str, Example] = {
+    "language.FastText": language_model,
+    "read.hub.Hub": hub,
+    "read.jsonl.Jsonl": jsonl,
+    "read.parquet.Parquet": parquet,
+    "read.warc.Warc": warc,
+    "read.wet.Wet": wet,
+}
+
+# Values for columns that stages read, taken in turn.
+COLUMNS: dict[str, list[Any]] = {
+    "language": ["en", "de", "", "fr", "en"],
+    "language_score": [0.9, 0.5, 0.0, 0.499, 1.0, 0.75, 0.25],
+    "url": ["https://example.com/a", None, "http://sub.example.org:8080/b?c=d#e", "not a url", ""],
+    "date": ["2020-01-01", None, "2023-12-31T23:59:59Z"],
+    "title": ["A title", None, ""],
+}
+TYPES = {"language_score": pa.float32()}
+
+TEXTS = (
+    "",
+    " ",
+    "\n",
+    "\n" * 50,
+    "\r\n\r\n",
+    "a",
+    "ordinary words of the language, with a full stop.",
+    "The committee met in the morning and that was the end of it. " * 12,
+    "the same line\n" * 20,
+    "first paragraph\n\nsecond paragraph\n\nfirst paragraph",
+    "- one\n- two\n* three\n• four...\nfive…",
+    "\x00\x01 NUL \x00 and \x7f DEL \x1b[0m",
+    "שלום \u202eעולם\u202c مرحبا بالعالم \u200f.",
+    "👩\u200d👩\u200d👧\u200d👦 👍🏽 ❤\ufe0f \U0001f1e9\U0001f1ea",
+    "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 𠀀𠀁 \U0010fffd \ufffd \ufffe",
+    "e\u0301\u0301\u0301 Z̸̢̛a̷l̶g̷o̶ \u0301alone",
+    "漢字かな交じり文。カタカナも、ある。" * 5,
+    "ภาษาไทยเขียนติดกันไม่มีวรรค",
+    "\ufeffbyte order mark\u2028line separator\u2029paragraph\x85next",
+    "tab\tvertical\x0bform\x0cfeed no\u00a0break \u3000wide \u200bzero",
+    "<html><body><p>Not <b>really</b> &amp; a page</p></body></html>",
+    "{ \"json\": [1, 2.5e-3], 'x': lorem ipsum } javascript: https://example.com/a?b=c#d user@example.com 8.8.8.8",
+    "1 22 333 4,444 55.5 ١٢٣ ½ Ⅷ",
+    "# # # $$$ %%% ... ... ***",
+    "word " * 2000,
+    "ends without a line feed\nand has\ttabs",
+    "The committee met in the morning and that was the end of it. " * 12,
+    "a",
+)
+LONG = "x" * 200_000 + " the and of " * 50_000 + "é" * 100_000  # 1 MB in one line
