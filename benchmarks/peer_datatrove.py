@@ -1,4 +1,4 @@
-"""Runs datatrove's Gopher filters over a Parquet file's `text` in one process; writes its decisions and its time as JSON. In its own environment."""
+"""datatrove's Gopher filters over a Parquet file's `text`, one process, in an environment of its own: decisions and time as JSON."""
 
 import json
 import sys
@@ -24,4 +24,5 @@ for each in (quality, repetition):
         out.append(verdict[1] if isinstance(verdict, tuple) else "")
     seconds.append(time.perf_counter() - began)
     decisions.append(out)
-json.dump({"seconds": seconds, "quality": decisions[0], "repetition": decisions[1]}, open(sys.argv[2], "w"))
+with open(sys.argv[2], "w") as answer:
+    json.dump({"seconds": seconds, "quality": decisions[0], "repetition": decisions[1]}, answer)

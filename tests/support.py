@@ -17,10 +17,47 @@ from curate import run as running
 from curate.progress import Lines
 from curate.runner import Executor, Local
 
-WORDS = (
-    "the be to of and that have with harbour lantern winter garden river stone letter morning engine silver window mountain paper "
-    "orchard signal copper meadow thunder market evening cellar bridge candle forest harvest island journey kitchen ladder mirror needle"
-).split()
+WORDS = [
+    "the",
+    "be",
+    "to",
+    "of",
+    "and",
+    "that",
+    "have",
+    "with",
+    "harbour",
+    "lantern",
+    "winter",
+    "garden",
+    "river",
+    "stone",
+    "letter",
+    "morning",
+    "engine",
+    "silver",
+    "window",
+    "mountain",
+    "paper",
+    "orchard",
+    "signal",
+    "copper",
+    "meadow",
+    "thunder",
+    "market",
+    "evening",
+    "cellar",
+    "bridge",
+    "candle",
+    "forest",
+    "harvest",
+    "island",
+    "journey",
+    "kitchen",
+    "ladder",
+    "mirror",
+    "needle",
+]
 
 
 def prose(rng: random.Random, words: int) -> str:

@@ -27,9 +27,10 @@ def before(plan: Plan) -> None:
                 epochs = mixing.most_epochs(recipe.mix, source)
                 if targets[source] > epochs * size * MOST_EXPANSION:
                     raise RecipeError(
-                        f"mix.tokens: {int(recipe.mix.tokens):,} tokens at these weights need {targets[source]:,} of {source}, whose input of "
-                        f"{size / 1e6:,.1f} MB cannot hold so many in max_epochs {epochs:g}, at a token a byte and {MOST_EXPANSION:,} bytes of "
-                        "text a byte of file. Lower mix.tokens or the weight, raise max_epochs, or add data; `tokens: all` takes what there is"
+                        f"mix.tokens: {int(recipe.mix.tokens):,} tokens at these weights need {targets[source]:,} of {source}, whose "
+                        f"input of {size / 1e6:,.1f} MB cannot hold so many in max_epochs {epochs:g}, at a token a byte and "
+                        f"{MOST_EXPANSION:,} bytes of text a byte of file. Lower mix.tokens or the weight, raise max_epochs, or add data; "
+                        "`tokens: all` takes what there is"
                     )
     except RecipeError as error:
         raise RecipeError(f"{recipe.file}: {error}") from None

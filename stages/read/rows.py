@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-
 MAX_ROWS = 4096
 MAX_BYTES = 8 << 20
 

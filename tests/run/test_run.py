@@ -112,7 +112,7 @@ def test_the_mix_is_met_to_a_document_and_the_shards_are_proven(undisturbed: Pat
     assert report.tokens == manifest["tokens"]
 
 
-def test_a_changed_stage_gives_only_what_follows_new_names(recipe: str, undisturbed: Path) -> None:
+def test_a_changed_stage_gives_only_what_follows_new_names(recipe: str) -> None:
     before = {p.folder for p in planning.plan(recipes.load(recipe)).passes}
     after = [p.folder for p in planning.plan(recipes.load(recipe, ["sources.web.gopher.Quality.min_words=60"])).passes]
     assert after[0] in before  # web 1 ends at the barrier before the change
@@ -167,7 +167,9 @@ def test_an_engine_that_loses_one_document_fails_the_run(recipe: str, tmp_path: 
     elif room == "the fates":
         real_fates = worker.Fates.add
         monkeypatch.setattr(
-            worker.Fates, "add", lambda self, batch, stage, checks, rule: real_fates(self, batch, stage, checks, np.where(rule == 0, -1, rule))
+            worker.Fates,
+            "add",
+            lambda self, batch, stage, found, rule: real_fates(self, batch, stage, found, np.where(rule == 0, -1, rule)),
         )
     else:
         real_read = worker.read_documents
