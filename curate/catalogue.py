@@ -44,7 +44,7 @@ def parameters(cls: type[Stage]) -> list[Parameter]:
         if f.default_factory is not dataclasses.MISSING:
             default = f.default_factory()
         text = "" if default is dataclasses.MISSING else json.dumps(default, ensure_ascii=False, default=str)
-        out.append(Parameter(f.name, str(f.type), text, notes.get(f.name, "")))
+        out.append(Parameter(f.name, str(getattr(f.type, "__name__", f.type)), text, notes.get(f.name, "")))
     return out
 
 
@@ -126,7 +126,8 @@ def schema() -> str:
         for p in parameters(cls):
             if p.comment:
                 own["properties"][p.name]["description"] = p.comment
-        own["properties"]["keep"] = {"type": "boolean", "description": "cut here, so that what follows can change without redoing this"}
+        if "keep" not in own["properties"]:
+            own["properties"]["keep"] = {"type": "boolean", "description": "cut here, so that what follows can change without redoing this"}
         own["description"] = about(cls)
         definitions[name] = own
         stage = {"properties": {name: {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]}}}

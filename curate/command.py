@@ -34,7 +34,7 @@ def interruptible() -> Iterator[None]:
 def load(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[str]) -> tuple[recipes.Recipe, str]:
     """The recipe, and the folder of its run."""
     loaded = recipes.load(recipe, settings, only)
-    return loaded, (out or f"runs/{loaded.name}").rstrip("/")
+    return loaded, store.absolute((out or f"runs/{loaded.name}").rstrip("/"))
 
 
 def make_plan(recipe: recipes.Recipe, out: str) -> planning.Plan:
@@ -83,9 +83,10 @@ def run(
         finally:
             executor.close()
         stats(folder)
-        print(f"\ndocuments  {folder}/documents")
+        shown_as = (out or f"runs/{loaded.name}").rstrip("/")
+        print(f"\ndocuments  {shown_as}/documents")
         if loaded.tokens:
-            print(f"tokens     {folder}/tokens  (curate verify {folder} proves them)")
+            print(f"tokens     {shown_as}/tokens  (curate verify {shown_as} proves them)")
 
 
 def plan(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[str]) -> None:

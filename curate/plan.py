@@ -99,9 +99,14 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """Of the recipe and what it reads, but not of where that lies: the same on every machine."""
-        inputs = {s: [(x.file.label, x.file.size, x.low, x.high) for x in shards] for s, shards in self.inputs.items()}
         resolved = {k: v for k, v in self.recipe.resolved.items() if k not in ("sources", "corpus", "models", "engine")}
-        stages = {s: [x.stage.identity for x in steps[1:]] for s, steps in self.recipe.sources.items()}
+        tokens = self.recipe.tokens
+        if tokens:
+            made_by = tokens.tokenizer.sentencepiece or tokens.tokenizer.huggingface
+            spec = {k: v for k, v in resolved["tokens"]["tokenizer"].items() if k not in ("sentencepiece", "huggingface")}
+            resolved["tokens"] = {**resolved["tokens"], "tokenizer": [spec, store.sha256(made_by) if made_by else None]}
+        inputs = {s: [(x.file.label, x.file.size, x.low, x.high) for x in shards] for s, shards in self.inputs.items()}
+        stages = {s: [_identity(steps[0].stage), *(x.stage.identity for x in steps[1:])] for s, steps in self.recipe.sources.items()}
         return store.fingerprint([resolved, stages, [x.stage.identity for x in self.recipe.corpus], inputs, sorted(self.models.values())])
 
 
@@ -176,9 +181,9 @@ def plan(recipe: Recipe, hash_file: Callable[[str], str] = store.sha256) -> Plan
 
 
 def _identity(reader: Stage) -> Any:
-    """A reader's identity without the places it reads from: those are the inputs' own."""
+    """A reader's identity without the places it reads from, which are the inputs' own, and without what it may leave unread."""
     name, version, config = reader.identity
-    return [name, version, {k: v for k, v in config.items() if k != "paths"}]
+    return [name, version, {k: v for k, v in config.items() if k not in ("paths", "max_bad", "max_bad_files")}]
 
 
 def _inputs(shards: Sequence[Shard]) -> list[Any]:
@@ -231,7 +236,7 @@ def _with_models(step: Step, models: dict[str, str], hash_file: Callable[[str], 
                     models[value.path] = hash_file(value.path)
                 except OSError as error:
                     raise RecipeError(f"{step.place}: {name}: {value.path} cannot be read: {store.reason(error)}") from None
-            changes[name] = Model(value.path, models[value.path])
+            changes[name] = Model(store.absolute(value.path), models[value.path])
     return replace(step, stage=replace(step.stage, **changes)) if changes else step
 
 

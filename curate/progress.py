@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -75,7 +76,8 @@ class Lines:
         self._say(f"warning: {message}")
 
     def _say(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        with suppress(BrokenPipeError):  # whoever listened has gone; the run goes on
+            print(line, file=sys.stderr, flush=True)
 
 
 def progress() -> Bar | Lines:

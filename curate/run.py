@@ -271,8 +271,9 @@ def write_lock(plan: Plan, out: str) -> None:
         "inputs": {source: _files(shards) for source, shards in plan.inputs.items()},
         "passes": {p.folder: [s.identity for s in ((p.reader,) if p.reader else ()) + p.chain] for p in plan.passes},
     }
-    if not (store.exists(store.join(out, "stats.json")) and _same_results(out, lock)):
-        store.remove(store.join(out, "stats.json"))  # the funnel of another recipe or other inputs is not this run's
+    if not _same_results(out, lock):  # what says that a run is complete is of another recipe, or of other inputs
+        store.remove(store.join(out, "stats.json"))
+        store.remove(store.join(out, "tokens", "manifest.json"))
     if not plan.recipe.tokens:
         store.publish([], [], store.join(out, "tokens"))
     store.write_bytes(store.join(out, "recipe.yaml"), places.dump(plan.recipe.resolved).encode())

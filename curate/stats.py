@@ -117,7 +117,7 @@ def _lost(where: str, unit: str, had: int, what: str, have: int) -> LedgerError:
 def funnel(rows: Sequence[StageStats]) -> str:
     """The table that `curate stats` prints: one line per source and stage."""
     wide = max([len(f"{r.source}  {r.stage}") for r in rows], default=10) + 2
-    lines = [f"{'':<{wide}}{'docs in':>11}{'docs out':>11}{'kept':>8}{'Mchars out':>12}{'MB/s':>8}  why documents left"]
+    lines = [f"{'':<{wide}}{'docs in':>11}{'docs out':>11}{'kept':>8}{'Mchars out':>12}{'Mchar/s':>9}  why documents left"]
     for r in rows:
         kept = f"{r.docs_out / r.docs_in:.1%}" if r.docs_in else "-"
         why = Counter(r.dropped)
@@ -129,5 +129,5 @@ def funnel(rows: Sequence[StageStats]) -> str:
             reasons += f", {len(why) - len(named)} other rules {why.total() - sum(n for _, n in named):,}"
         rate = f"{max(r.chars_in, r.chars_out) / 1e6 / r.seconds:.0f}" if r.seconds > 0 else "-"
         label = f"{r.source}  {r.stage}"
-        lines.append(f"{label:<{wide}}{r.docs_in:>11,}{r.docs_out:>11,}{kept:>8}{r.chars_out / 1e6:>12.2f}{rate:>8}  {reasons}")
+        lines.append(f"{label:<{wide}}{r.docs_in:>11,}{r.docs_out:>11,}{kept:>8}{r.chars_out / 1e6:>12.2f}{rate:>9}  {reasons}")
     return "\n".join(lines)

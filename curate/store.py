@@ -128,6 +128,11 @@ def _remote_stamp(info: dict[str, Any]) -> tuple[int, str]:
     return int(info.get("size") or 0), str(stamp).strip('"')
 
 
+def absolute(path: str) -> str:
+    """The same place from any working directory: a worker's is another than the driver's."""
+    return path if is_remote(path) else os.path.abspath(_local(path))
+
+
 def listing(folder: str) -> dict[str, int]:
     """{name: bytes} of the files directly in a folder; empty where there is none. One call, however many files."""
     if is_remote(folder):
@@ -188,7 +193,10 @@ def _root(pattern: str) -> str:
     """The folder of a pattern's part before any wildcard."""
     if is_remote(pattern):
         magic = MAGIC.search(pattern)
-        return (pattern[: magic.start()] if magic else pattern).rsplit("/", 1)[0]
+        if magic:
+            return pattern[: magic.start()].rsplit("/", 1)[0]
+        fs, inner = _remote(pattern)
+        return pattern.rstrip("/") if fs.isdir(inner) else pattern.rsplit("/", 1)[0]
     pattern = os.path.abspath(_local(pattern))
     if not _is_pattern(pattern):
         return pattern if os.path.isdir(pattern) else os.path.dirname(pattern)
@@ -341,7 +349,10 @@ def sweep(folder: str) -> None:
 
 def check_writable(folder: str) -> None:
     """Raise RecipeError unless files can be made in a folder, which need not exist yet."""
-    probe = join(folder, f"{TEMPORARY}probe-{os.getpid()}")
+    there = _local(folder)
+    while not is_remote(folder) and not os.path.lexists(there) and os.path.dirname(there) != there:
+        there = os.path.dirname(there) or "."  # asking makes no folder
+    probe = join(folder if is_remote(folder) else there, f"{TEMPORARY}probe-{os.getpid()}")
     try:
         write_bytes(probe, b"")
         remove(probe)

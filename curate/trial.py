@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from curate import places, store
 from curate.batch import Batch
@@ -15,7 +16,7 @@ from curate.errors import RecipeError
 from curate.exchange import KeysWriter, Reduce, Settle, Verdict
 from curate.recipe import build, find
 from curate.stage import Bad, Global, Skip, Source
-from curate.worker import bounded, outcome
+from curate.worker import bounded, outcome, read_documents
 
 READERS = {  # by how a file's name ends
     ("wet", "wet.gz"): "read.wet.Wet",
@@ -40,9 +41,8 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
     else:
         reader, stage = build(reader_of(file), {"paths": [file]}), build(name, config)
     assert isinstance(reader, Source)
-    batches, books = [], Counter[str]()
-    for batch in _read(reader, documents, books):
-        batches.append(batch)
+    books = Counter[str]()
+    batches = list(_read(reader, documents, books) if stage is None or not _is_ours(file) else _first(file, documents))
     print(f"{reader.name}: {sum(map(len, batches)):,} documents" + "".join(f", {n:,} {what}" for what, n in books.most_common()))
     if not batches:
         return
@@ -53,8 +53,8 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
     missing = [c for c in stage.reads if c not in batches[0].names]
     if missing:
         raise RecipeError(
-            f"{name} reads the column {missing[0]}, which {file} does not have; try it on the Parquet files of a run behind the stage that "
-            f"adds it (OUT/passes), which read.parquet keeps with --set keep"
+            f"{name} reads the column {missing[0]}, which {file} does not have; try it on a Parquet file of a run behind the stage that "
+            "adds it (OUT/passes/SOURCE/...)"
         )
     kept, failed, examples = 0, Counter[str](), dict[str, list[str]]()
     verdict = _verdict(stage, batches) if isinstance(stage, Global) else None
@@ -106,6 +106,22 @@ def _read(reader: Source, documents: int, books: Counter[str]) -> Iterator[Batch
                     yield from bounded(data, 4096)
             if left <= 0:
                 return
+
+
+def _is_ours(file: str) -> bool:
+    """Whether the file is of a run, with the columns that stages add."""
+    if not file.endswith(".parquet"):
+        return False
+    with store.open_input(file) as opened:
+        return {"id", "text", "source"} <= set(pq.read_schema(opened).names)
+
+
+def _first(file: str, documents: int) -> Iterator[Batch]:
+    for batch in read_documents(file, 4096):
+        take = min(len(batch), documents)
+        documents -= take
+        if take:
+            yield batch.where(np.arange(len(batch)) < take)
 
 
 def _verdict(stage: Global, batches: Sequence[Batch]) -> Verdict:

@@ -300,6 +300,10 @@ class _Run:
                 enters = number == 0 and self.pass_.enter is not None
                 try:
                     batch = step(stage, stats, batch, fates, verdict if enters else None)
+                except CurateError:
+                    raise
+                except OSError as error:
+                    raise CurateError(f"{stage.name} ({self.pass_.source}, shard {self.job.label}): {error}") from error
                 except Exception as error:
                     raise self._blame(stage, batch, verdict if enters else None, error) from error
                 if not len(batch):

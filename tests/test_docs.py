@@ -143,7 +143,5 @@ def test_the_code_of_the_pages_reads_a_run(
     assert len(code) >= 4
     capsys.readouterr()
     for block in code:
-        if '"not_alphabetic"' in block:  # a rule that this small run has
-            block = block.replace("print(len(mine)", "mine = mine if len(mine) else fates\nprint(len(mine)")
         exec(block, {})
         assert capsys.readouterr().out

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from curate import mix as mixing
@@ -28,6 +28,7 @@ def make(plan: Plan, documents: dict[str, list[Part]], out: str, executor: Execu
     """Carry out the `mix:` and `tokens:` of a recipe on its curated documents."""
     recipe, tokens = plan.recipe, plan.recipe.tokens
     assert tokens is not None
+    tokens = replace(tokens, tokenizer=tokens.tokenizer.absolute())
     home = store.join(out, "passes", "tokens")
     jobs = {f"{source}-{part.number:05d}": (source, part) for source, parts in documents.items() for part in parts}
     lineage = store.fingerprint([recipe.seed, [plan.last(s).lineage for s in documents], asdict(tokens.tokenizer)])

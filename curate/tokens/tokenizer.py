@@ -14,7 +14,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -47,6 +47,11 @@ class TokenizerSpec:
         if len(given) != 1:
             found = " and ".join(given) or "none"
             raise ValueError(f"a tokenizer is one of sentencepiece: PATH, huggingface: PATH or train: {{vocabulary: N}}; found {found}")
+
+    def absolute(self) -> TokenizerSpec:
+        """With the path that it has from any working directory."""
+        found = [p and store.absolute(p) for p in (self.sentencepiece, self.huggingface)]
+        return replace(self, sentencepiece=found[0], huggingface=found[1])
 
 
 class Encoded(NamedTuple):
