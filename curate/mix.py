@@ -1,7 +1,7 @@
 """The mix: how many tokens each source gives, which documents its last partial copy holds, and the order of the shuffle.
 
 Pure arithmetic on counts, ranks and ids. Shares are of tokens, documents only the unit that is drawn; how often a source is
-repeated follows from how many tokens it has (spec llama2-llama3 §4.1, llama1 §10). A source is written in whole copies, and then
+repeated follows from how many tokens it has (Llama 1, Table 1: its epochs are a consequence). A source is written in whole copies, and then
 once more in part: its documents in order of a hash, until the budget is met. So a larger share only ever adds documents, and no
 machine need see more of a source than the counts of each partition of that hash and the rows of one of them.
 
@@ -25,7 +25,7 @@ from curate.batch import Array, Mask
 from curate.errors import CurateError, RecipeError
 from curate.kernels import text as text_kernels
 
-MAX_EPOCHS = 4.0  # spec llama2-llama3 §4.1.9, after Muennighoff et al. 2023: up to four passes cost next to nothing
+MAX_EPOCHS = 4.0  # Muennighoff et al. 2023, arXiv 2305.16264: up to four passes cost next to nothing
 PARTITIONS = 1 << 12  # of ranks: 32 kB of counts per shard, and a 4,096th of a source to be looked at row by row
 
 
@@ -159,7 +159,7 @@ def rank_key(seed: int, source: str, ids: pa.Array) -> Array:
 
 
 def shuffle_key(seed: int, source: str, ids: pa.Array, copy: int) -> Array:
-    """uint64 per document: its place in the shuffled corpus. Every copy has its own, so repeats land far apart (spec §4.1.4)."""
+    """uint64 per document: its place in the shuffled corpus. Every copy has its own, so repeats land far apart."""
     return _draw("shuffle", seed, source, copy, ids)
 
 
@@ -169,7 +169,7 @@ def sample_key(purpose: str, seed: int, source: str, ids: pa.Array) -> Array:
 
 
 def _draw(purpose: str, seed: int, source: str, copy: int, ids: pa.Array) -> Array:
-    """Hash of (purpose, seed, source, copy, id): no draw is used for two purposes (spec §4.1.7)."""
+    """Hash of (purpose, seed, source, copy, id): no draw is used for two purposes."""
     if ids.null_count:
         raise ValueError(f"{ids.null_count} documents of {source} have no id")
     if not len(ids):

@@ -15,9 +15,9 @@ class Tokens:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
     tokenizer: TokenizerSpec
-    layout: Layout = "bos_eos"  # spec llama1 §9.4: BOS + text + EOS per document
+    layout: Layout = "bos_eos"  # BOS + text + EOS per document; the Llama papers do not say
     format: Format = "npy"
-    shard_tokens: float = 100e6  # about; llm.c's and nanoGPT's usual size, spec llama2-llama3 §5.4
+    shard_tokens: float = 100e6  # about; the size of llm.c's shards
 
     @property
     def summary(self) -> str:

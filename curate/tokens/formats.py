@@ -1,7 +1,7 @@
 """Token shards on disk, written in order and in bounded memory, the same bytes however the documents come in batches.
 
-npy       NNNNN.npy is the tokens and nothing else: a raw little-endian memmap, no npy header (spec llama2-llama3 §5.5, trap 22)
-megatron  NNNNN.bin is the same; NNNNN.idx is Megatron-LM's index, one sequence per document (§5.2)
+npy       NNNNN.npy is the tokens and nothing else: a raw little-endian memmap, no npy header, as OLMo has it
+megatron  NNNNN.bin is the same; NNNNN.idx is Megatron-LM's index, version 1, one sequence per document
 both      NNNNN.documents.parquet has a row per document: where it starts, what it is, and where its text is
 
 Cost: 120 to 170 million tokens a second with SHA-256; 4 bytes of memory per document of a shard, a row group, and what is handed over.
@@ -25,9 +25,9 @@ from curate.batch import Array
 from curate.errors import CurateError
 from curate.tokens.layout import Format, narrow
 
-MAGIC = b"MMIDIDX\x00\x00"  # spec §5.2
+MAGIC = b"MMIDIDX\x00\x00"  # megatron/core/datasets/indexed_dataset.py, as all of the index
 VERSION = 1
-CODES = {"uint8": 1, "int8": 2, "int16": 3, "int32": 4, "int64": 5, "float64": 6, "float32": 7, "uint16": 8}  # spec §5.2
+CODES = {"uint8": 1, "int8": 2, "int16": 3, "int32": 4, "int64": 5, "float64": 6, "float32": 7, "uint16": 8}
 HEADER = struct.Struct("<9sQBQQ")  # magic, version, dtype code, sequences, entries of the document index: 34 bytes
 ROW_GROUP = 65_536  # rows of the sidecar; fixed, so that its bytes do not depend on batches
 

@@ -1,7 +1,7 @@
 """What stands around each document, and how wide a token is.
 
 The layout is part of the manifest, because a trainer cannot see it in the shards: `eos` for most formats, `bos_eos` where attention is kept
-within documents, `none` where the boundaries are read from the sidecar (spec llama2-llama3 §5.1, §5.9).
+within documents, `none` where the boundaries are read from the sidecar.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def add_edges(documents: Encoded, around: Edges) -> Encoded:
 
 
 def token_type(form: Format, vocabulary: int) -> np.dtype[np.generic]:
-    """Little-endian. npy: as OLMo and datatrove have it, spec §5.3 and §5.5; megatron: as its `optimal_dtype`, §5.2."""
+    """Little-endian. npy: as OLMo and datatrove have it, 65,536; megatron: as its `optimal_dtype` has it, 65,500."""
     if form == "megatron":
         return np.dtype("<u2" if vocabulary < 65_500 else "<i4")
     return np.dtype("<u2" if vocabulary <= 65_536 else "<u4")

@@ -1,7 +1,7 @@
 """Tokenizers: SentencePiece models and Hugging Face `tokenizer.json` files, behind one small interface.
 
 Text is data. A document that holds "</s>" or "<|endoftext|>" is spelled out with ordinary pieces and never yields the id that ends a
-document (spec llama2-llama3 §6.1, `<|end_of_text|>` as data). SentencePiece does so by itself; a tokenizer.json is told to, is rid of
+document. SentencePiece does so by itself; a tokenizer.json is told to, is rid of
 its truncation, padding and dropout, and every tokenizer is tried with the text of each of its special tokens before it is used.
 Cost per core: SentencePiece with 32,000 pieces 3.2 MB/s, tokenizer.json 2.3 MB/s; one thread, whatever the environment says.
 """

@@ -1,4 +1,4 @@
-"""Training a SentencePiece tokenizer with the settings of the Llama 1 tokenizer (spec llama1 §9.2), the same bytes every time.
+"""Training a SentencePiece tokenizer with the settings of the Llama 1 tokenizer, the same bytes every time.
 
 There is no sampling and no shuffling here: the text that comes is all used, in the order in which it comes, on one thread. SentencePiece
 learns from lines and silently leaves out those above 4,192 bytes; here they are cut instead, at a space if there is one.
@@ -22,15 +22,15 @@ class Training:
     """The settings that a recipe may change. Defaults are those of the released Llama 1 tokenizer."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
-    vocabulary: int = 32_000  # vocab_size, llama1 §9.2
-    character_coverage: float = 0.99995  # llama1 §9.2; the rest is spelled in bytes
-    max_sentence_length: int = 4192  # bytes, llama1 §9.2
-    max_piece_length: int = 16  # max_sentencepiece_length, llama1 §9.2
-    hard_vocab_limit: bool = True  # llama1 §9.2; false takes as many pieces as the text supports where that is fewer
+    vocabulary: int = 32_000  # vocab_size of the released tokenizer.model, as all that follow
+    character_coverage: float = 0.99995  # the rest is spelled in bytes
+    max_sentence_length: int = 4192  # bytes
+    max_piece_length: int = 16  # max_sentencepiece_length
+    hard_vocab_limit: bool = True  # false takes as many pieces as the text supports where that is fewer
     sample_bytes: float = 200e6  # of text, drawn by hash over all sources. Ours: Llama's corpus of 200 million lines is not known
 
 
-LLAMA_1: dict[str, Any] = {  # llama1 §9.2, those that a recipe cannot change
+LLAMA_1: dict[str, Any] = {  # of the released tokenizer.model, those that a recipe cannot change
     "model_type": "bpe",
     "split_by_unicode_script": True,
     "split_by_whitespace": True,

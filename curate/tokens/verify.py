@@ -184,7 +184,7 @@ def edges_of(made: Manifest) -> Edges:
 
 
 def check_order(name: str, table: pa.Table, number: int, made: Manifest) -> list[str]:
-    """Every document where the shuffle puts it (spec §4.5: shard by key, in it by key), which also means that none is there twice."""
+    """Every document where the shuffle puts it (shard by key, in it by key), which also means that none is there twice."""
     keys = np.zeros(len(table), np.uint64)
     for pair in table.group_by(["source", "copy"]).aggregate([]).to_pylist():
         mask = pc.and_(pc.equal(table["source"], pair["source"]), pc.equal(table["copy"], pair["copy"]))
