@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from curate import recipe as recipes
 from curate.batch import Batch, Check
+from curate.documents import WRITE
 from curate.runner import pin_threads
-from curate.worker import WRITE
 
 
 def main(recipe: str, out: Path) -> None:

@@ -134,14 +134,19 @@ def schema() -> str:
         entries.append({"type": "object", **stage, "required": [name], "additionalProperties": False})
         if not any(not p.default for p in parameters(cls)):
             entries.append({"const": name})
-    definitions["stage"] = {"anyOf": [*entries, {"type": "string"}, {"type": "object", "patternProperties": {r"^\w+(\.\w+)+$": {}}}]}
+    known = list(recipe.catalogue())
+    elsewhere = {"pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)+$", "not": {"enum": known}}  # a third party's, by its dotted path
+    entries.append({"type": "string", **elsewhere})
+    entries.append({"type": "object", "propertyNames": elsewhere, "minProperties": 1, "maxProperties": 1})
+    definitions["stage"] = {"anyOf": entries}
     steps = {"type": "array", "items": {"$ref": "#/$defs/stage"}}
+    only_path = {"properties": {"path": {"type": "string"}}, "required": ["path"], "additionalProperties": False}
     properties = {
-        "name": {"type": "string"},
-        "seed": {"type": "integer", "minimum": 0},
+        "name": {"type": "string", "pattern": r"^[^/]*[^/. ][^/]*$"},
+        "seed": {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**63},
         "data": {"type": "string", "description": "folder that ${data} stands for"},
-        "models": {"type": "object", "additionalProperties": {"type": "object", "properties": {"path": {"type": "string"}}}},
-        "sources": {"type": "object", "minProperties": 1, "additionalProperties": steps},
+        "models": {"type": "object", "additionalProperties": {"type": "object", **only_path}},
+        "sources": {"type": "object", "minProperties": 1, "propertyNames": {"pattern": r"^[\w-]+$"}, "additionalProperties": steps},
         "corpus": steps,
         "mix": _schema(Mix, definitions),
         "tokens": _schema(Tokens, definitions),

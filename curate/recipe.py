@@ -17,7 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from curate import places, settings
 from curate.errors import RecipeError
@@ -34,14 +36,11 @@ class Engine:
     """How the work is cut. Only `shard_bytes` shows in the results (as the boundaries of files)."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
-    shard_bytes: float = 64e6  # larger inputs are split where their format allows, smaller neighbours are joined
-    batch_rows: int = 4096  # documents that a stage sees at once
-    partitions: int = 0  # of a barrier's keys; 0: one per GB of input
-
-    def __post_init__(self) -> None:
-        for name, least in (("shard_bytes", 1), ("batch_rows", 1), ("partitions", 0)):
-            if not least <= getattr(self, name) < 2**62:
-                raise ValueError(f"{name}: a number of at least {least} is expected, found {getattr(self, name)}")
+    shard_bytes: Annotated[float, Field(ge=1, le=1e15)] = (
+        64e6  # larger inputs are split where their format allows, smaller neighbours are joined
+    )
+    batch_rows: Annotated[int, Field(ge=1)] = 4096  # documents that a stage sees at once
+    partitions: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # of a barrier's keys; 0: one per GB of input
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,8 @@ class _Reader:
         for setting in given:
             path = settings.apply(self.value, setting, KEYS)
             self.lines = {at: line for at, line in self.lines.items() if at[: len(path)] != path} | {path: 0}
+        if not isinstance(self.value.get("data"), str | None):
+            raise self.fail(("data",), f"expected a folder, found {shown(self.value['data'])}")
         self.value = self._substitute(self.value, ())
 
     def fail(self, path: places.Path, message: str) -> RecipeError:
@@ -203,8 +204,6 @@ def load(file: str, given: Sequence[str] = (), only: Sequence[str] = ()) -> Reci
     name, seed = value.get("name", Path(file).stem), value.get("seed", 0)
     if not (isinstance(name, str) and name.isprintable() and name.strip(". ") and "/" not in name):
         raise reader.fail(("name",), f"expected text that can name a folder, found {shown(name)}")
-    if not isinstance(value.get("data", ""), str):
-        raise reader.fail(("data",), f"expected a folder, found {shown(value['data'])}")
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         raise reader.fail(("seed",), f"expected a whole number from 0, found {shown(seed)}")
     for key in ("models", "sources"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 DEATHS = 3  # of a worker on one and the same item, before the item is given up
+CONNECT_SECONDS = 10.0
 QUEUED = 2  # items a worker holds: one that runs, one that waits, so that it never idles on the driver
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -87,6 +89,13 @@ class Worker:
             return False, RuntimeError(f"{type(error).__name__}: {error}\n{traceback.format_exc()}")
 
 
+def _answers(address: str) -> None:
+    """Raise OSError where nothing listens at host:port; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+
+
 class Ray:
     """A pool of Ray actors, on this machine or on a cluster at `address`. Dead workers are restarted, and their item run again."""
 
@@ -108,10 +117,14 @@ class Ray:
         self._mine = True
         try:
             if self.address:
+                _answers(self.address)
                 ray.init(address=self.address, **quiet)
             else:
+                os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")  # a Ray of our own does not come back
                 ray.init(num_cpus=self.workers or os.cpu_count(), include_dashboard=False, object_store_memory=100 << 20, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except SystemExit:
+            raise KeyboardInterrupt from None  # SIGTERM, to Ray's own handler
+        except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).split("\n")[0].rstrip(".")
             if self.address:
                 raise RecipeError(

@@ -193,10 +193,7 @@ def _root(pattern: str) -> str:
     """The folder of a pattern's part before any wildcard."""
     if is_remote(pattern):
         magic = MAGIC.search(pattern)
-        if magic:
-            return pattern[: magic.start()].rsplit("/", 1)[0]
-        fs, inner = _remote(pattern)
-        return pattern.rstrip("/") if fs.isdir(inner) else pattern.rsplit("/", 1)[0]
+        return (pattern[: magic.start()] if magic else pattern).rsplit("/", 1)[0]
     pattern = os.path.abspath(_local(pattern))
     if not _is_pattern(pattern):
         return pattern if os.path.isdir(pattern) else os.path.dirname(pattern)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +13,12 @@ import pyarrow.parquet as pq
 
 from curate import places, store
 from curate.batch import Batch
-from curate.errors import RecipeError
+from curate.documents import bounded, read_documents
+from curate.errors import RecipeError, StageError
 from curate.exchange import KeysWriter, Reduce, Settle, Verdict
 from curate.recipe import build, find
 from curate.stage import Bad, Global, Skip, Source
-from curate.worker import bounded, outcome, read_documents
+from curate.worker import outcome
 
 READERS = {  # by how a file's name ends
     ("wet", "wet.gz"): "read.wet.Wet",
@@ -60,7 +62,10 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
     verdict = _verdict(stage, batches) if isinstance(stage, Global) else None
     first = 0
     for batch in batches:
-        after, checks = outcome(stage, batch, verdict.rows(first, len(batch)) if verdict else None)
+        try:
+            after, checks = outcome(stage, batch, verdict.rows(first, len(batch)) if verdict else None)
+        except Exception as error:
+            raise StageError(f"{name} failed at {batch['id'][0].as_py()} of {file} or after: {type(error).__name__}: {error}") from error
         first += len(batch)
         passed = np.ones(len(batch), np.bool_)
         for rule, check in checks.items():
@@ -112,8 +117,9 @@ def _is_ours(file: str) -> bool:
     """Whether the file is of a run, with the columns that stages add."""
     if not file.endswith(".parquet"):
         return False
-    with store.open_input(file) as opened:
+    with suppress(OSError, pa.ArrowException), store.open_input(file) as opened:
         return {"id", "text", "source"} <= set(pq.read_schema(opened).names)
+    return False  # the reader says what is wrong
 
 
 def _first(file: str, documents: int) -> Iterator[Batch]:

@@ -62,7 +62,7 @@ def _explain(error: ValidationError, cls: type, config: Any) -> tuple[Path, str]
     if meant[0]["type"] == "value_error":
         return at, meant[0]["msg"].removeprefix("Value error, ")
     wanted = [e["msg"].removeprefix("Input should be ") for e in meant]
-    wanted = [w.replace("array", "list").replace("an object", "a mapping").replace("valid string", "text") for w in wanted]
+    wanted = [w.replace("array", "list").replace("an object", "a mapping").replace("a valid string", "text") for w in wanted]
     return at, f"expected {' or '.join(dict.fromkeys(wanted))}, found {shown(meant[0]['input'])}"
 
 

@@ -17,25 +17,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from curate import store
-from curate.batch import Array, Batch, Check
+from curate.batch import Batch, Check
+from curate.documents import Documents, Fates, bounded, read_documents
 from curate.errors import CurateError, LedgerError, StageError
 from curate.exchange import KeysWriter, Verdict
 from curate.plan import Pass
 from curate.stage import Bad, Checks, Filter, Global, Shard, Skip, Source, Stage, Transform
 from curate.stats import StageStats, balance, histogram
 
-BATCH_BYTES = 8 << 20  # of text in a batch, but for a single longer document
-ROW_GROUP_ROWS, ROW_GROUP_BYTES = 8192, 16 << 20  # a row group is closed at the document that reaches either
-FATES_ROWS = 65_536
 RAW_BYTES = 64 << 10  # of a bad record that are kept
-WRITE = {"compression": "zstd", "compression_level": 1, "write_statistics": False}
-FATES = pa.schema(
-    {"id": pa.string(), "url": pa.string(), "stage": pa.string(), "rule": pa.string()}
-    | {"value": pa.float64(), "limit": pa.float64(), "kept": pa.int64()}
-)
 
 
 @dataclass(frozen=True)
@@ -131,118 +123,6 @@ def emit_again(setting: Setting, path: str, keys: str, batch_rows: int) -> None:
             out.add(leave.emit(batch), first)
             first += len(batch)
         out.close()
-
-
-def read_documents(path: str, batch_rows: int, columns: list[str] | None = None) -> Iterator[Batch]:
-    """The documents of one of our own files; its row groups are bounded, so memory is."""
-    with store.open_input(path) as file, pq.ParquetFile(file, pre_buffer=False) as reader:
-        for data in reader.iter_batches(batch_rows, columns=columns, use_threads=False):
-            yield from bounded(data, batch_rows)
-
-
-def bounded(data: pa.RecordBatch, rows: int) -> Iterator[Batch]:
-    """Slices of at most `rows` documents and about BATCH_BYTES of text."""
-    if not len(data):
-        return
-    text = data["text"]
-    if len(data) <= rows and text.nbytes <= BATCH_BYTES:
-        yield Batch.of(data)
-        return
-    ends = np.cumsum(pc.binary_length(text).to_numpy(zero_copy_only=False).astype(np.int64))
-    first = 0
-    while first < len(data):
-        held = int(ends[first - 1]) if first else 0
-        stop = int(np.searchsorted(ends, held + BATCH_BYTES, side="right"))
-        stop = min(max(stop, first + 1), first + rows, len(data))
-        yield Batch.of(data.slice(first, stop - first))
-        first = stop
-
-
-class Documents:
-    """The documents of a shard on their way to one Parquet file, whose row groups do not depend on the batches they came in."""
-
-    def __init__(self, path: str):
-        self.path, self.written, self.size = path, 0, 0
-        self._held: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
-        self._out: pq.ParquetWriter | None = None
-
-    def add(self, batch: Batch) -> None:
-        """Append documents."""
-        data = batch.data
-        ends = np.cumsum(batch.size.astype(np.int64))
-        self.size += int(ends[-1])
-        first = 0
-        while first < len(data):
-            spent = int(ends[first - 1]) if first else 0
-            by_bytes = int(np.searchsorted(ends, spent + ROW_GROUP_BYTES - self._bytes, side="left")) + 1
-            stop = min(by_bytes, first + ROW_GROUP_ROWS - self._rows, len(data))
-            self._held.append(data.slice(first, stop - first))
-            self._rows += stop - first
-            self._bytes += int(ends[stop - 1]) - spent
-            first = stop
-            if self._rows >= ROW_GROUP_ROWS or self._bytes >= ROW_GROUP_BYTES:
-                self._flush()
-
-    def _flush(self) -> None:
-        table = pa.Table.from_batches(self._held).combine_chunks()
-        if self._out is None:
-            plain = [f.name for f in table.schema if f.name not in ("id", "text", "url", "title")]
-            self._out = pq.ParquetWriter(self.path, table.schema, use_dictionary=plain, **WRITE)
-        self._out.write_table(table, row_group_size=len(table))
-        self.written += len(table)
-        self._held, self._rows, self._bytes = [], 0, 0
-
-    def close(self) -> None:
-        """Write what is held; without a document there is no file."""
-        if self._rows:
-            self._flush()
-        if self._out is not None:
-            self._out.close()
-
-
-class Fates:
-    """One row for each document that a stage dropped: who, where, by which rule, on what evidence."""
-
-    def __init__(self, path: str):
-        self.path, self.rows = path, 0
-        self._held: list[pa.RecordBatch] = []
-        self._out: pq.ParquetWriter | None = None
-
-    def add(self, batch: Batch, stage: str, checks: dict[str, Check], rule: Array) -> None:
-        """`rule` holds, per document of the batch, the number of the first check it failed, or -1."""
-        names = list(checks)
-        for number in np.unique(rule[rule >= 0]).tolist():
-            check = checks[names[number]]
-            rows = np.flatnonzero(rule == number)
-            at = pa.array(rows)
-            nothing = pa.nulls(len(rows))
-            columns = [
-                batch["id"].take(at),
-                batch["url"].take(at) if "url" in batch.names else nothing.cast(pa.string()),
-                pa.repeat(stage, len(rows)),
-                pa.repeat(names[number], len(rows)),
-                pa.array(check.value[rows].astype(np.float64)) if check.value is not None else nothing.cast(pa.float64()),
-                pa.repeat(float(check.limit), len(rows)) if check.limit is not None else nothing.cast(pa.float64()),
-                pa.array(check.kept[rows]) if check.kept is not None else nothing.cast(pa.int64()),
-            ]
-            self._held.append(pa.RecordBatch.from_arrays(columns, schema=FATES))
-            self.rows += len(rows)
-        if sum(map(len, self._held)) >= FATES_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._held:
-            if self._out is None:
-                self._out = pq.ParquetWriter(self.path, FATES, **WRITE)
-            self._out.write_table(pa.Table.from_batches(self._held).combine_chunks())
-            self._held = []
-
-    def close(self) -> None:
-        """Write what is held; without a row there is no file."""
-        self._flush()
-        if self._out is not None:
-            self._out.close()
 
 
 class _Run:

@@ -18,13 +18,14 @@ import pyarrow.compute as pc
 from curate import mix as mixing
 from curate import store
 from curate.batch import Array
+from curate.documents import read_documents
 from curate.exchange import open_arrow, split
 from curate.tokens import formats
 from curate.tokens.config import Tokens
 from curate.tokens.layout import add_edges, edges, token_type
 from curate.tokens.tokenizer import Tokenizer, load
 from curate.tokens.training import Training, train
-from curate.worker import Part, read_documents
+from curate.worker import Part
 
 ENCODE_ROWS = 512  # documents handed to the tokenizer at once
 RANK_PARTITIONS = 256  # of a source's documents by rank; one of them is looked at row by row

@@ -34,7 +34,7 @@ def make(plan: Plan, documents: dict[str, list[Part]], out: str, executor: Execu
     lineage = store.fingerprint([recipe.seed, [plan.last(s).lineage for s in documents], asdict(tokens.tokenizer)])
     trained = None
     if tokens.tokenizer.train:
-        trained = store.join(home, f"tokenizer-{lineage}.model")
+        trained = store.join(home, f"tokenizer-{lineage}", "tokenizer.model")  # the name is kept in the manifest
         if not store.exists(trained):
             progress.start("train tokenizer", 1, 0)
             for _ in executor.map(Train(tokens.tokenizer.train, recipe.seed, tuple(jobs.values()), trained), [0], Resources()):

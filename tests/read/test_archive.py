@@ -80,7 +80,7 @@ def layouts() -> dict[str, bytes]:
         "pairs.warc.gz": b"".join(gzip.compress(raw[i] + raw[i + 1]) for i in range(0, 6, 2)),
         "across.warc.gz": b"".join(gzip.compress(whole[i : i + 1000]) for i in range(0, len(whole), 1000)),
         "padded.warc.gz": b"".join(gzip.compress(r) + bytes(700) for r in raw),
-        "empty-members.warc.gz": b"".join(gzip.compress(r) + gzip.compress(b"") * 3000 for r in raw),
+        "empty-members.warc.gz": b"".join(gzip.compress(r) + gzip.compress(b"") * 300 for r in raw),
         "frames.warc.zst": b"".join(zstandard.compress(r) for r in raw),
         "misnamed.warc": zstandard.compress(whole),
         "frame.warc.lz4": lz4,
