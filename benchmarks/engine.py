@@ -117,7 +117,7 @@ def workers() -> None:
             if not link.exists():
                 os.link(path, link)
             paths.append(str(link))
-    recipe = write_recipe("eightfold", paths, TEN_STAGES, shard_bytes=20e6)
+    recipe = write_recipe("eightfold", paths, TEN_STAGES, shard_bytes=5e6)
     local = timed([*CURATE, "run", recipe, "--local", "--out", str(WORK / "one")], WORK / "one")
     ray = timed([*CURATE, "run", recipe, "--workers", "2", "--out", str(WORK / "two")], WORK / "two")
     print(f"(b) {8 * FILES * FILE_BYTES / 1e6:.0f} MB: --local {local:.1f} s, Ray with two workers {ray:.1f} s", end="; ")

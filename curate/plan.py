@@ -172,7 +172,7 @@ def plan(recipe: Recipe, hash_file: Callable[[str], str] = store.sha256) -> Plan
             passes.append(Pass(source, number, number - 1, reader, c.enter, c.stages, c.leave, current[source]))
     deepest = max(len(cuts) for cuts in private.values())
     for step, c in enumerate(shared):
-        together = store.fingerprint(sorted(current.items())) if c.enter else ""  # behind a barrier, each depends on all
+        together = store.fingerprint(list(current.items())) if c.enter else ""  # behind a barrier, each depends on all, and on their order
         for source, cuts in private.items():
             current[source] = store.fingerprint([current[source], together, _identities(c)])
             passes.append(Pass(source, len(cuts) + step + 1, deepest + step, None, c.enter, c.stages, c.leave, current[source]))

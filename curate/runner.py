@@ -6,6 +6,7 @@ last sent, and with it the models that its stages have loaded.
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -121,7 +122,8 @@ class Ray:
                 ray.init(address=self.address, **quiet)
             else:
                 os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")  # a Ray of our own does not come back
-                ray.init(num_cpus=self.workers or os.cpu_count(), include_dashboard=False, object_store_memory=100 << 20, **quiet)
+                own = {"num_cpus": self.workers or os.cpu_count(), "include_dashboard": False, "object_store_memory": 100 << 20}
+                ray.init(address="local", **own, **quiet)  # never a cluster that happens to run here
         except SystemExit:
             raise KeyboardInterrupt from None  # SIGTERM, to Ray's own handler
         except (OSError, ValueError, RuntimeError) as error:
@@ -149,15 +151,17 @@ class Ray:
         running: dict[Any, tuple[Any, T]] = {}
         waiting = chain([first], queue)
         try:
-            for _ in range(QUEUED):
-                for worker in self._pool(resources):
-                    self._send(worker, packed, waiting, running)
+            for worker in self._pool(resources) * QUEUED:
+                self._send(worker, packed, waiting, running)
             while running:
                 (ready,), _ = ray.wait(list(running), num_returns=1)
                 worker, item = running.pop(ready)
                 try:
                     fine, result = ray.get(ready)
-                except ray.exceptions.RayActorError:
+                except ray.exceptions.RayActorError as error:
+                    if "creation task" in str(error):
+                        reason = str(error).strip().splitlines()[-1]
+                        raise CurateError(f"a worker did not start: {reason}. Every machine of a cluster needs this curate") from None
                     where = str(getattr(item, "label", item))[:200]
                     raise CurateError(
                         f"the worker on {where} died {DEATHS + 1} times, most likely out of memory. "
@@ -168,10 +172,13 @@ class Ray:
                 self._send(worker, packed, waiting, running)
                 yield result
         except ray.exceptions.RayError as error:
-            raise CurateError(f"Ray went away: {error}. Nothing that is done is lost: the same command goes on from here") from None
+            reason = str(error).split("\n")[0].rstrip(".")
+            raise CurateError(f"Ray went away: {reason}. Nothing that is done is lost: the same command goes on from here") from None
         finally:
-            for ref in running:
-                ray.cancel(ref)
+            if running:  # what waits there is not to be done any more
+                running.clear()
+                worker = None
+                self._drop()
 
     def _send(self, worker: Any, packed: bytes, waiting: Iterator[T], running: dict[Any, tuple[Any, T]]) -> None:
         item = next(waiting, None)
@@ -190,13 +197,19 @@ class Ray:
             if most < 1:
                 raise CurateError(f"no machine of this Ray has {resources.cpus:g} CPUs and {resources.gpus:g} GPUs free for one worker")
             actor = ray.remote(Worker).options(num_cpus=resources.cpus, num_gpus=resources.gpus, max_restarts=-1, max_task_retries=DEATHS)
-            self._pools = {}  # actors of other resources are let go: their CPUs are needed
+            self._drop()  # actors of other resources are let go: their CPUs are needed
             self._pools[resources] = [actor.remote([p for p in sys.path if p]) for _ in range(min(most, self.workers or most))]
         return self._pools[resources]
 
+    def _drop(self) -> None:
+        """Let the actors go. A handle that was collected later would end the actor of its number in the next Ray of this process."""
+        if self._pools:
+            self._pools = {}
+            gc.collect()
+
     def close(self) -> None:
         """Let the actors go, and stop or leave the Ray that was started or joined here."""
-        self._pools = {}
+        self._drop()
         if self._mine:
             import ray
 

@@ -327,24 +327,11 @@ def test_the_schema_takes_the_built_in_recipes(path: str) -> None:
     jsonschema.validate(places.parse(Path(path).read_text(), path)[0], SCHEMA)
 
 
-NOT_IN_A_SCHEMA = (
-    "${",
-    "gofer",
-    "gopher.Qualty",
-    "Qualty",
-    "lidd",
-    "boks",
-    "weight",
-    "share",
-    "reader",
-    "found none",
-    "a mix is",
-    "inf",
-    "shard_bytes:",
-)
+NO_SCHEMA_KNOWS = re.compile(r"\$\{|gofer|Qualty|lidd|boks|weight|share|reader|found none|a mix is|mix.tokens: inf|\.\./")
+WRONG_BY_SCHEMA = [wrong[:2] for wrong in WRONG if not NO_SCHEMA_KNOWS.search(wrong[1] + wrong[3])]
 
 
-@pytest.mark.parametrize(("old", "new"), [w[:2] for w in WRONG if "../" not in w[1] and not any(n in w[1] + w[3] for n in NOT_IN_A_SCHEMA)])
+@pytest.mark.parametrize(("old", "new"), WRONG_BY_SCHEMA)
 def test_the_schema_refuses_wrong_recipes(old: str, new: str) -> None:
     jsonschema.validate(places.parse(RECIPE, "")[0], SCHEMA)
     with pytest.raises(jsonschema.ValidationError):
