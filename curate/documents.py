@@ -5,7 +5,10 @@ A row group ends at the document that fills it, whatever batches the documents c
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +22,7 @@ BATCH_BYTES = 8 << 20  # of text in a batch, but for a single longer document
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 8192, 16 << 20  # a row group is closed at the document that reaches either
 FATES_ROWS = 65_536
 WRITE = {"compression": "zstd", "compression_level": 1, "write_statistics": False}
+RAW_BYTES = 64 << 10  # of a bad record that are kept
 FATES = pa.schema(
     {"id": pa.string(), "url": pa.string(), "stage": pa.string(), "rule": pa.string()}
     | {"value": pa.float64(), "limit": pa.float64(), "kept": pa.int64()}
@@ -133,5 +137,26 @@ class Fates:
     def close(self) -> None:
         """Write what is held; without a row there is no file."""
         self._flush()
+        if self._out is not None:
+            self._out.close()
+
+
+class Quarantine:
+    """Bad records as JSON lines: where, why, how long, and the first bytes in base64. Written as they come, however many."""
+
+    def __init__(self, path: str):
+        self.path, self.rows = path, 0
+        self._out: IO[str] | None = None
+
+    def add(self, where: str, why: str, raw: bytes) -> None:
+        """One record."""
+        if self._out is None:
+            self._out = open(self.path, "w", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
+        kept = base64.b64encode(raw[:RAW_BYTES]).decode()
+        self._out.write(json.dumps({"where": where, "why": why, "bytes": len(raw), "raw": kept}) + "\n")
+        self.rows += 1
+
+    def close(self) -> None:
+        """Without a record there is no file."""
         if self._out is not None:
             self._out.close()

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate import store
+from curate.errors import CurateError
 from curate.stage import Global
 
 SHARD_BITS = 32  # a document's address is shard << 32 | row
@@ -59,28 +60,32 @@ def split(table: pa.Table, part: np.ndarray[Any, Any], parts: int) -> Iterator[p
     """The rows of each part, in their order: `parts` record batches, empty ones too."""
     order = np.argsort(part, kind="stable")
     bounds = np.searchsorted(part[order], np.arange(parts + 1))
+    if len(table) and (bounds[0], bounds[-1]) != (0, len(table)):
+        raise ValueError(f"rows of parts {part.min()} to {part.max()}; there are {parts}")
     table = table.take(pa.array(order)).combine_chunks()
     for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        piece = table.slice(low, high - low).to_batches()
-        yield piece[0] if piece else pa.RecordBatch.from_pylist([], schema=table.schema)
+        pieces = table.slice(low, high - low).to_batches()
+        if len(pieces) > 1:
+            raise ValueError(f"{high - low:,} rows of one part do not fit a record batch; raise engine.partitions")
+        yield pieces[0] if pieces else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
 @contextmanager
-def open_arrow(path: str) -> Iterator[Any]:
-    """An Arrow file, memory-mapped where it is local."""
-    if store.is_remote(path):
-        with store.open_input(path) as file:
+def open_arrow(path: str, *, mapped: bool = True) -> Iterator[Any]:
+    """An Arrow file; a local one memory-mapped, unless so many are open at once that a machine would run out of maps."""
+    opened = store.open_input(path) if store.is_remote(path) else pa.memory_map(path) if mapped else pa.OSFile(path)
+    with opened as file:
+        try:
             yield pa.ipc.open_file(file)
-    else:
-        with pa.memory_map(path) as file:
-            yield pa.ipc.open_file(file)
+        except pa.ArrowInvalid as error:
+            raise CurateError(f"{path} is damaged: {error}; delete it, and the same command makes it again") from None
 
 
 def gather(files: Sequence[tuple[int, str]], part: int, partitions: int) -> pa.Table | None:
     """Rows of one partition from the key files of (shard number, path), `doc` now the address in the corpus; None without any."""
     batches = []
     for shard, path in files:
-        with open_arrow(path) as reader:
+        with open_arrow(path, mapped=False) as reader:
             for at in range(part, reader.num_record_batches, partitions):
                 batch = reader.get_batch(at)
                 if len(batch):

@@ -6,6 +6,7 @@ The driver holds a few numbers per shard and no text: a resumed run lists each f
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from curate.stats import StageStats, add, balance
 from curate.worker import Done, Job, Part, Setting, Work
 
 T = TypeVar("T")
+EARLY_RECORDS = 10_000  # before a share of bad ones says something about the rest
 LIBRARIES = ("pyarrow", "numpy", "numba", "fasttext-numpy2", "sentencepiece", "tokenizers", "resiliparse")
 
 
@@ -62,8 +64,8 @@ def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
     for level in plan.levels:
         for pass_, result in zip(level, run_level(plan, level, finished, out, executor, progress), strict=True):
             finished[pass_.source].append(result)
-            if pass_.reader:
-                check_budget(plan, pass_, result, progress)
+            if pass_.reader and not result.rows[0].docs_out:
+                progress.warn(f"source {pass_.source} holds no document")
         for barrier in plan.barriers:
             if barrier.fingerprint not in settled and all(len(finished[m.source]) >= m.number for m in barrier.members):
                 run_barrier(plan, barrier, finished, out, executor, progress)
@@ -86,6 +88,7 @@ def run_level(
     total = docs = 0
     for number, pass_ in enumerate(level):
         store.sweep(settings[number].home)
+        store.sweep(settings[number].keys or settings[number].home)
         jobs = cut_jobs(plan, pass_, number, finished)
         total += len(jobs)
         there = store.listing(settings[number].home)
@@ -100,24 +103,32 @@ def run_level(
     todo = sum(map(len, groups.values()))
     progress.start(title(level), total, total - todo)
     work = Work(settings, plan.recipe.engine.batch_rows)
+    left = [sum(job.size for jobs in groups.values() for job in jobs if job.pass_ == n) for n in range(len(level))]
+    whole = [max(sum(s.size for s in plan.inputs[p.source]), 1) for p in level]
     for resources, jobs in groups.items():
-        for at, done in executor.map(_Placed(work), jobs, resources):
+        for job, done in executor.map(_Placed(work), jobs, resources):
+            at = job.pass_
             take(results[at], settings[at], done)
             progress.advance(done.docs)
-    for result in results:
+            left[at] -= job.size
+            if level[at].reader:
+                check_budget(plan, level[at], results[at], 1 - left[at] / whole[at])
+    for pass_, result in zip(level, results, strict=True):
         result.parts.sort(key=lambda p: p.number)
         result.bad.sort()
+        if pass_.reader:
+            check_budget(plan, pass_, result)
     return results
 
 
 @dataclass(frozen=True)
 class _Placed:
-    """The work, with the number of its pass beside the result."""
+    """The work, with its job beside the result."""
 
     work: Work
 
-    def __call__(self, job: Job) -> tuple[int, Done]:
-        return job.pass_, self.work(job)
+    def __call__(self, job: Job) -> tuple[Job, Done]:
+        return job, self.work(job)
 
 
 def title(level: Sequence[Pass]) -> str:
@@ -180,7 +191,8 @@ def read_done(setting: Setting, job: Job, there: dict[str, int], keys: dict[str,
     if f"{name}.json" not in there:
         return None
     done = Done.from_json(store.read_json(store.join(setting.home, f"{name}.json")))
-    return None if setting.keys and done.docs and f"{name}.arrow" not in keys else done
+    whole = all(there.get(f"{name}.{end}") == size for end, size in done.files.items())
+    return done if whole and not (setting.keys and done.docs and f"{name}.arrow" not in keys) else None
 
 
 def take(result: Finished, setting: Setting, done: Done) -> None:
@@ -188,30 +200,35 @@ def take(result: Finished, setting: Setting, done: Done) -> None:
     at = store.join(setting.home, f"{done.number:05d}")
     result.parts.append(Part(done.number, f"{at}.parquet", done.docs, done.size))
     result.rows = add(result.rows, done.stats)
-    if done.bad:
+    if "bad.jsonl" in done.files:
         result.bad.append(f"{at}.bad.jsonl")
 
 
-def check_budget(plan: Plan, pass_: Pass, result: Finished, progress: Progress) -> None:
-    """Fail where more records are bad than the reader's budget allows; warn of a source with nothing in it."""
+def check_budget(plan: Plan, pass_: Pass, result: Finished, share: float = 1.0) -> None:
+    """Raise BudgetError where more is bad than the reader allows; before all is read, where it is sure or next to sure to be so in the end.
+
+    `share` of the input has been read. Files count at once. Records do once there are EARLY_RECORDS, and twice as many bad ones as
+    the budget of all the records to be expected.
+    """
     reader, row = pass_.reader, result.rows[0]
     assert reader is not None
     place = plan.recipe.sources[pass_.source][0].place
-    where = store.name(store.join(*(result.bad[:1] or [""])))
-    found = f"; the first are in {result.bad[0]}" if where else ""
+    found = f"; the first are in {min(result.bad)}" if result.bad else ""
     if row.bad_files > reader.max_bad_files:
         raise BudgetError(
             f"{place}: nothing could be read of {row.bad_files:,} files; max_bad_files is {reader.max_bad_files}{found}. "
             "Leave the files out, or allow for them"
         )
     bad = row.quarantined - row.bad_files
-    if bad > reader.max_bad * row.docs_in:
+    allowed = reader.max_bad * row.docs_in
+    if share < 1:
+        allowed = 2 * allowed / share if row.docs_in >= EARLY_RECORDS and share > 0 else math.inf
+    if bad > allowed:
+        so_far = f", and {share:.1%} of the input is read" if share < 1 else ""
         raise BudgetError(
-            f"{place}: {bad:,} of {row.docs_in:,} records are bad ({bad / row.docs_in:.2%}); max_bad is {reader.max_bad:.2%}{found}. "
+            f"{place}: {bad:,} of {row.docs_in:,} records are bad ({bad / row.docs_in:.2%}){so_far}; max_bad is {reader.max_bad:.2%}{found}. "
             "Look at them, and mend the input or allow for them"
         )
-    if not row.docs_out:
-        progress.warn(f"source {pass_.source} holds no document")
 
 
 def run_barrier(
@@ -305,7 +322,7 @@ def read_stats(out: str) -> list[StageStats]:
     if not store.exists(path):
         raise CurateError(f"{out}: no finished run: there is no stats.json; `curate run RECIPE --out {out}` makes or goes on with one")
     try:
-        return [StageStats.from_json(row) for row in store.read_json(path)]
+        return [StageStats.from_json(row) for row in list[dict[str, Any]](store.read_json(path))]
     except (ValueError, TypeError, KeyError):
         raise CurateError(f"{path}: not what a run writes; `curate run RECIPE --out {out}` writes it anew") from None
 

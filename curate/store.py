@@ -10,9 +10,11 @@ import glob as globbing
 import hashlib
 import json
 import os
+import platform
 import re
 import stat
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +26,9 @@ from curate.stage import File
 MAGIC = re.compile(r"[*?\[]")
 REMOTE = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 TEMPORARY = ".curate-tmp-"
+HOST = hashlib.blake2b(platform.node().encode(), digest_size=3).hexdigest()  # in temporary names, beside the process
+ABANDONED_SECONDS = 3600.0  # without a write, for a temporary of another machine
+OURS = re.compile(r"\d{5,}\.(parquet|jsonl|npy|bin|idx|documents\.parquet)|manifest\.json|tokenizer\.(model|json)")
 
 
 def fingerprint(value: object) -> str:
@@ -100,6 +105,11 @@ def exists(path: str) -> bool:
             fs.invalidate_cache()
             return bool(fs.exists(inner))
     return os.path.exists(_local(path))
+
+
+def is_file(path: str) -> bool:
+    """Whether a local path is a file."""
+    return os.path.isfile(_local(path))
 
 
 def size(path: str) -> int:
@@ -293,7 +303,10 @@ def read_json(path: str) -> Any:
 
 @contextmanager
 def commit(path: str) -> Iterator[str]:
-    """Write to a local temporary name; the real name appears only when the block succeeds, and only if it wrote something."""
+    """Write to a local temporary name; the real name appears only when the block succeeds, and only if it wrote something.
+
+    Who needs to know that it did asks for its size afterwards.
+    """
     if is_remote(path):
         with tempfile.TemporaryDirectory(prefix="curate-") as folder:
             temporary = os.path.join(folder, name(path))
@@ -304,7 +317,8 @@ def commit(path: str) -> Iterator[str]:
         return
     final = _local(path)
     os.makedirs(os.path.dirname(final) or ".", exist_ok=True)
-    temporary = os.path.join(os.path.dirname(final), f"{TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}-{os.path.basename(final)}")
+    mark = f"{TEMPORARY}{HOST}-{os.getpid()}-{os.urandom(4).hex()}"
+    temporary = os.path.join(os.path.dirname(final), f"{mark}-{os.path.basename(final)}")
     try:
         yield temporary
         with suppress(FileNotFoundError):
@@ -337,11 +351,27 @@ def remove(path: str) -> None:
 
 
 def sweep(folder: str) -> None:
-    """Delete what a killed worker left half-written."""
+    """Delete what a killed worker left half-written; what a living one is writing stays."""
     if not is_remote(folder):
         for leftover in listing(folder):
-            if leftover.startswith(TEMPORARY):
+            if leftover.startswith(TEMPORARY) and _is_abandoned(join(folder, leftover)):
                 remove(join(folder, leftover))
+
+
+def _is_abandoned(temporary: str) -> bool:
+    host, _, rest = name(temporary).removeprefix(TEMPORARY).partition("-")
+    pid = rest.partition("-")[0]
+    if host == HOST and pid.isdecimal():
+        try:
+            os.kill(int(pid), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            return False
+        return False
+    with suppress(FileNotFoundError):  # of another machine
+        return time.time() - os.stat(_local(temporary)).st_mtime > ABANDONED_SECONDS
+    return False
 
 
 def check_writable(folder: str) -> None:
@@ -360,10 +390,14 @@ def check_writable(folder: str) -> None:
 
 
 def publish(sources: Sequence[str], targets: Sequence[str], folder: str) -> None:
-    """Make `folder` hold exactly the targets, each the same bytes as its source: by hard link where that works, else by copy."""
+    """Make `folder` hold exactly the targets, each the same bytes as its source: by hard link where that works, else by copy.
+
+    Other files of ours go; a file of any other kind of name is somebody's, and stays.
+    """
     wanted = {name(t) for t in targets}
     for stale in listing(folder).keys() - wanted:
-        remove(join(folder, stale))
+        if OURS.fullmatch(stale):
+            remove(join(folder, stale))
     for source, target in zip(sources, targets, strict=True):
         if is_remote(target):
             fs, inner = _remote(target)

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from curate import places, store
 from curate.batch import Batch
 from curate.documents import bounded, read_documents
-from curate.errors import RecipeError, StageError
+from curate.errors import CurateError, RecipeError, StageError
 from curate.exchange import KeysWriter, Reduce, Settle, Verdict
 from curate.recipe import build, find
-from curate.stage import Bad, Global, Skip, Source
+from curate.stage import Bad, Global, Model, Skip, Source
 from curate.worker import outcome
 
 READERS = {  # by how a file's name ends
@@ -43,6 +43,9 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
     else:
         reader, stage = build(reader_of(file), {"paths": [file]}), build(name, config)
     assert isinstance(reader, Source)
+    for key, value in vars(stage or reader).items():
+        if isinstance(value, Model) and not store.exists(value.path):
+            raise RecipeError(f"{name}: {key}: no such model file: {value.path}")
     books = Counter[str]()
     batches = list(_read(reader, documents, books) if stage is None or not _is_ours(file) else _first(file, documents))
     print(f"{reader.name}: {sum(map(len, batches)):,} documents" + "".join(f", {n:,} {what}" for what, n in books.most_common()))
@@ -64,6 +67,8 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
     for batch in batches:
         try:
             after, checks = outcome(stage, batch, verdict.rows(first, len(batch)) if verdict else None)
+        except CurateError:
+            raise
         except Exception as error:
             raise StageError(f"{name} failed at {batch['id'][0].as_py()} of {file} or after: {type(error).__name__}: {error}") from error
         first += len(batch)

@@ -6,8 +6,6 @@ marker and the report.
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,14 +18,12 @@ import pyarrow.compute as pc
 
 from curate import store
 from curate.batch import Batch, Check
-from curate.documents import Documents, Fates, bounded, read_documents
+from curate.documents import Documents, Fates, Quarantine, bounded, read_documents
 from curate.errors import CurateError, LedgerError, StageError
 from curate.exchange import KeysWriter, Verdict
 from curate.plan import Pass
-from curate.stage import Bad, Checks, Filter, Global, Shard, Skip, Source, Stage, Transform
+from curate.stage import Bad, Filter, Global, Shard, Skip, Source, Stage, Transform
 from curate.stats import StageStats, balance, histogram
-
-RAW_BYTES = 64 << 10  # of a bad record that are kept
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,11 @@ class Job:
     inputs: tuple[Shard, ...] | tuple[Part, ...]
 
     @property
+    def size(self) -> int:
+        """Bytes of what is read."""
+        return sum(i.size for i in self.inputs)
+
+    @property
     def label(self) -> str:
         """For messages."""
         first = self.inputs[0]
@@ -62,7 +63,7 @@ class Done:
     number: int
     docs: int
     size: int  # bytes of text
-    bad: bool  # whether there is a quarantine file
+    files: dict[str, int]  # how the name of each of its files ends -> bytes: what is not as it was written is made again
     stats: list[StageStats]
 
     def to_json(self) -> dict[str, Any]:
@@ -99,30 +100,24 @@ class Work:
         setting = self.settings[job.pass_]
         at = store.join(setting.home, f"{job.number:05d}")
         keys = store.join(setting.keys, f"{job.number:05d}.arrow") if setting.keys else ""
-        if store.exists(f"{at}.json"):
-            done = Done.from_json(store.read_json(f"{at}.json"))
-            if keys and done.docs and not store.exists(keys):
-                emit_again(setting, f"{at}.parquet", keys, self.batch_rows)
-            return done
         try:
-            return _Run(setting, job, at, keys, self.batch_rows).run()
-        except (CurateError, KeyboardInterrupt):
-            raise
-        except OSError as error:
+            done = read_done(at)
+            if done is None:
+                return _Run(setting, job, at, keys, self.batch_rows).run()
+            if keys and done.docs and not store.exists(keys):
+                _Run(setting, job, at, keys, self.batch_rows).emit_again(done)
+            return done
+        except (OSError, pa.ArrowException) as error:
             raise CurateError(f"{setting.pass_.source}, shard {job.label}: {error}") from error
 
 
-def emit_again(setting: Setting, path: str, keys: str, batch_rows: int) -> None:
-    """The keys of documents that are there already, for a barrier that is new."""
-    leave = setting.pass_.leave
-    assert leave is not None
-    with store.commit(keys) as temporary:
-        out = KeysWriter(leave, temporary, setting.partitions)
-        first = 0
-        for batch in read_documents(path, batch_rows):
-            out.add(leave.emit(batch), first)
-            first += len(batch)
-        out.close()
+def read_done(at: str) -> Done | None:
+    """What a shard came to, if it is complete: its `.json` is there, and every file that it names is as long as it was written."""
+    if not store.exists(f"{at}.json"):
+        return None
+    done = Done.from_json(store.read_json(f"{at}.json"))
+    whole = all(store.exists(f"{at}.{end}") and store.size(f"{at}.{end}") == size for end, size in done.files.items())
+    return done if whole else None
 
 
 class _Run:
@@ -134,13 +129,13 @@ class _Run:
         source = self.pass_.source
         self.stats = [StageStats(source, s.name) for s in self.pass_.chain]
         self.read = StageStats(source, self.pass_.reader.name) if self.pass_.reader else None
-        self.bad: list[dict[str, Any]] = []
 
     def run(self) -> Done:
         names = {n: f"{self.at}.{n}" for n in ("parquet", "fates.parquet", "bad.jsonl")}
         with ExitStack() as files:
             paths = {n: files.enter_context(store.commit(p)) for n, p in names.items()}
             documents, fates = Documents(paths["parquet"]), Fates(paths["fates.parquet"])
+            self.bad = Quarantine(paths["bad.jsonl"])
             keys = None
             if self.pass_.leave:
                 keys = KeysWriter(self.pass_.leave, files.enter_context(store.commit(self.keys)), self.setting.partitions)
@@ -154,14 +149,26 @@ class _Run:
             fates.close()
             if keys and documents.written:
                 keys.close()
-            if self.bad:
-                with open(paths["bad.jsonl"], "w", encoding="utf-8") as out:
-                    out.writelines(json.dumps(b) + "\n" for b in self.bad)
+            self.bad.close()
             self._balance(documents, fates, emitted if keys else None)
-        rows = [*([self.read] if self.read else []), *self.stats]
-        done = Done(self.job.number, documents.written, documents.size, bool(self.bad), rows)
+        ends = [end for end, rows in (("parquet", documents.written), ("fates.parquet", fates.rows), ("bad.jsonl", self.bad.rows)) if rows]
+        sizes = {end: store.size(f"{self.at}.{end}") for end in ends}
+        done = Done(self.job.number, documents.written, documents.size, sizes, [*([self.read] if self.read else []), *self.stats])
         store.write_json(f"{self.at}.json", done.to_json())
         return done
+
+    def emit_again(self, done: Done) -> None:
+        """The keys of documents that are there already, for a barrier that is new."""
+        assert self.pass_.leave is not None
+        with store.commit(self.keys) as temporary:
+            out = KeysWriter(self.pass_.leave, temporary, self.setting.partitions)
+            first = 0
+            for batch in read_documents(f"{self.at}.parquet", self.batch_rows):
+                out.add(self._emit(batch), first)
+                first += len(batch)
+            out.close()
+            if first != done.docs:
+                raise LedgerError(f"{self.pass_.leave.name} was shown {first:,} documents of {self.at}.parquet; it held {done.docs:,}")
 
     def _balance(self, documents: Documents, fates: Fates, emitted: int | None) -> None:
         """The ledger of this shard, against counts made by the reader before, the writer and the fates."""
@@ -209,6 +216,7 @@ class _Run:
         assert reader is not None
         assert stats is not None
         began = time.perf_counter()
+        _unchanged(shard)
         for item in self._guarded(reader, shard):
             match item:
                 case Skip():
@@ -221,9 +229,7 @@ class _Run:
                     stats.docs_in += 1
                     stats.quarantined += 1
                     stats.bad_files += item.whole_file
-                    raw = base64.b64encode(item.raw[:RAW_BYTES]).decode()
-                    where = f"{self.pass_.source}/{item.place}"
-                    self.bad.append({"where": where, "why": item.reason, "bytes": len(item.raw), "raw": raw})
+                    self.bad.add(f"{self.pass_.source}/{item.place}", item.reason, item.raw)
                 case _:
                     for batch in bounded(self._signed(item), self.batch_rows):
                         stats.docs_in += len(batch)
@@ -234,6 +240,7 @@ class _Run:
                         stats.seconds += time.perf_counter() - began
                         yield batch
                         began = time.perf_counter()
+        _unchanged(shard)
         stats.seconds += time.perf_counter() - began
 
     def _guarded(self, reader: Source, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip]:
@@ -251,6 +258,8 @@ class _Run:
         ids = pc.binary_join_element_wise(prefix, data["id"], pa.scalar("", data["id"].type)).cast(pa.string())
         at = data.schema.get_field_index("id")
         data = data.set_column(at, pa.field("id", pa.string()), ids)
+        if ids.null_count or data["text"].null_count:
+            raise ValueError("a reader gives every document an id and a text; a record without is Bad")
         return data.append_column(pa.field("source", pa.string()), pa.repeat(source, len(data)))
 
     def _emit(self, batch: Batch) -> pa.RecordBatch:
@@ -281,6 +290,13 @@ class _Run:
         )
 
 
+def _unchanged(shard: Shard) -> None:
+    """Raise CurateError if a local input is no longer the file that the plan was made for."""
+    path = shard.file.path
+    if not store.is_remote(path) and store.is_file(path) and store.stamp(path) != (shard.file.size, shard.file.stamp):
+        raise CurateError(f"{path} has changed while the run was reading it; the same command begins anew with the file as it is now")
+
+
 def outcome(stage: Stage, batch: Batch, verdict: pa.Table | None) -> tuple[Batch, dict[str, Check]]:
     """A stage's verb on a batch: the batch as rewritten, and what each rule found."""
     result: Any
@@ -294,7 +310,7 @@ def outcome(stage: Stage, batch: Batch, verdict: pa.Table | None) -> tuple[Batch
             result = stage.apply(batch, verdict)
         case _:
             raise TypeError(f"{stage.name} is no Filter, Transform or Global")
-    checks: Checks = {}
+    checks: Any = {}
     match result:
         case Batch():
             batch = result
@@ -304,7 +320,14 @@ def outcome(stage: Stage, batch: Batch, verdict: pa.Table | None) -> tuple[Batch
             checks = result
         case _:
             checks = {type(stage).__name__.lower(): result}
-    return batch, {rule: c if isinstance(c, Check) else Check(c) for rule, c in checks.items()}
+    found = {rule: c if isinstance(c, Check) else Check(c) for rule, c in checks.items()}
+    for rule, check in found.items():
+        passed = np.asarray(check.passed)
+        if passed.dtype != np.bool_ or passed.shape != (len(batch),):
+            raise TypeError(
+                f"rule {rule}: a bool for each of {len(batch)} documents is expected, found {passed.dtype} of shape {passed.shape}"
+            )
+    return batch, found
 
 
 def step(stage: Stage, stats: StageStats, batch: Batch, fates: Fates, verdict: pa.Table | None = None) -> Batch:

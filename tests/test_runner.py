@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -234,11 +235,14 @@ def test_a_cluster_that_is_there_is_joined_and_left_running(own: Ray, recipe: st
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "include_dashboard": False, "object_store_memory": 100 << 20})
     try:
-        for number in range(2):
-            out = tmp_path / str(number)
-            command = [sys.executable, "-m", "curate.cli", "run", recipe, "--out", str(out), "--workers", "2", "--ray", cluster.address]
+        for where in ("--ray", "beside"):  # without --ray it is not touched, though Ray would take it
+            out = tmp_path / where
+            join = [where, cluster.address] if where == "--ray" else []
+            command = [sys.executable, "-m", "curate.cli", "run", recipe, "--out", str(out), "--workers", "2", *join]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
             assert done.returncode == 0, done.stderr
             assert support.digests(out) == support.digests(undisturbed)
+        host, port = cluster.address.rsplit(":", 1)
+        socket.create_connection((host, int(port)), 5).close()
     finally:
         cluster.shutdown()

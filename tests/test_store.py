@@ -61,7 +61,7 @@ def test_what_writes_nothing_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_sweeping_takes_what_was_left_half_written_and_nothing_else(tmp_path: Path) -> None:
-    write(tmp_path / f"{store.TEMPORARY}123-ab-00000.parquet")
+    write(tmp_path / f"{store.TEMPORARY}{store.HOST}-999999999-ab-00000.parquet")
     kept = [write(tmp_path / n) for n in ("00000.parquet", "x.curate-tmp-1", ".hidden")]
     store.sweep(str(tmp_path))
     assert sorted(tmp_path.iterdir()) == sorted(kept)

@@ -245,7 +245,7 @@ class Write:
     def _documents(self, number: int) -> Iterator[formats.Documents]:
         batches, sources, files = [], [], []
         for source, file, path in self.files:
-            with open_arrow(path) as reader:
+            with open_arrow(path, mapped=False) as reader:
                 for at in range(number, reader.num_record_batches, self.shards):
                     batch = reader.get_batch(at)
                     if len(batch):

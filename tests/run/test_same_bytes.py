@@ -91,7 +91,7 @@ def test_a_crash_between_any_two_files_changes_nothing(
 def test_what_a_killed_worker_left_half_written_is_swept(recipe: str, undisturbed: Path, tmp_path: Path) -> None:
     shutil.copytree(undisturbed, tmp_path / "out")
     folder = next((tmp_path / "out" / "passes" / "web").glob("1-*"))
-    leftover = folder / f"{store.TEMPORARY}1-abc-00000.parquet"
+    leftover = folder / f"{store.TEMPORARY}{store.HOST}-999999999-abc-00000.parquet"
     leftover.write_bytes(b"half a file")
     support.run(recipe, tmp_path / "out")
     assert not leftover.exists()
