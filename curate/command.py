@@ -39,7 +39,9 @@ def load(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[s
 
 def make_plan(recipe: recipes.Recipe, out: str) -> planning.Plan:
     """The plan, with everything checked that can be before a worker starts."""
+    running.check_ours(out)
     made = planning.plan(recipe, known_hashes(out))
+    running.check_apart(made, out)
     if recipe.tokens:
         from curate.tokens import check
 
@@ -73,6 +75,8 @@ def run(
         made = make_plan(loaded, folder)
         executor: Executor = Local() if local else Ray(workers, address)
         try:
+            if address:
+                running.check_shared(folder, executor)
             with progress() as shown:
                 result = running.run(made, folder, executor, shown)
                 running.write_stats(result.rows, folder)

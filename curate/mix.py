@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal, NamedTuple, cast
@@ -37,6 +37,16 @@ class Mix:
     weights: dict[str, float]  # source -> share of the tokens, of any sum; 0 leaves a source out
     tokens: float | Literal["all"] = "all"  # all: as many as there are without any source passing its epochs
     max_epochs: float | dict[str, float] = MAX_EPOCHS  # for all sources, or exceptions by source
+
+    def only(self, sources: Collection[str]) -> Mix:
+        """The part of the mix that these sources have: their weights, and of a fixed number of tokens their share."""
+        weights = {s: w for s, w in self.weights.items() if s in sources}
+        epochs = self.max_epochs
+        if isinstance(epochs, dict):
+            epochs = {s: e for s, e in epochs.items() if s in sources}
+        whole = sum(self.weights.values())
+        tokens = self.tokens if self.tokens == "all" or not whole else self.tokens * sum(weights.values()) / whole
+        return Mix(weights, tokens, epochs)
 
 
 @dataclass(frozen=True)

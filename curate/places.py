@@ -38,10 +38,15 @@ class _Loader(yaml.SafeLoader):
 class _Dumper(yaml.SafeDumper):
     """Quotes what either version of YAML would take for something else than text."""
 
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """PyYAML loses line breaks that are not line feeds, but between double quotes."""
+        return self.represent_scalar(f"{TAG}str", data, style='"' if re.search("[\r\x85\u2028\u2029]", data) else None)
+
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
 
+_Dumper.add_representer(str, _Dumper.represent_str)
 _Loader.yaml_implicit_resolvers = {}
 for _tag, (_looks, _begins, _) in WORDS.items():
     _pattern = re.compile(f"^(?:{_looks})$")

@@ -115,6 +115,7 @@ class _Cut:
     enter: Global | None
     stages: tuple[Stage, ...]
     leave: Global | None
+    kept: bool = False  # what comes out is to stay, whatever follows changes
 
 
 def cut(steps: Sequence[Step]) -> list[_Cut]:
@@ -135,7 +136,7 @@ def cut(steps: Sequence[Step]) -> list[_Cut]:
         run.append(stage)
         open_ = True
         if step.keep:
-            out.append(_Cut(enter, tuple(run), None))
+            out.append(_Cut(enter, tuple(run), None, kept=True))
             enter, run, open_ = None, [], False
     return [*out, _Cut(enter, tuple(run), None)] if open_ or not out else out
 
@@ -196,9 +197,9 @@ def _reader(steps: Sequence[Step]) -> Source:
 
 
 def _weld(cuts: list[_Cut], corpus: _Cut) -> list[_Cut]:
-    """The corpus's first stages go on in each source's last pass, where the hardware is the same."""
+    """The corpus's first stages go on in each source's last pass, where that is not kept and the hardware is the same."""
     *before, last = cuts
-    if last.stages and corpus.stages and last.stages[-1].resources != corpus.stages[0].resources:
+    if corpus.stages and (last.kept or (last.stages and last.stages[-1].resources != corpus.stages[0].resources)):
         return [*cuts, corpus]
     return [*before, _Cut(last.enter, last.stages + corpus.stages, corpus.leave)]
 
@@ -229,6 +230,8 @@ def _with_models(step: Step, models: dict[str, str], hash_file: Callable[[str], 
     changes = {}
     for name, value in vars(step.stage).items():
         if isinstance(value, Model):
+            if store.is_remote(value.path):
+                raise RecipeError(f"{step.place}: {name}: {value.path}: a model is read from a disk; copy it to one that all workers see")
             if value.path not in models:
                 if not store.exists(value.path):
                     raise RecipeError(f"{step.place}: {name}: no such model file: {value.path}")

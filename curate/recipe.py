@@ -235,7 +235,7 @@ def load(file: str, given: Sequence[str] = (), only: Sequence[str] = ()) -> Reci
             raise RecipeError(f"--only {source}: the recipe has no such source; it has {', '.join(sources)}{near(source, sources)}")
     if only:
         sources = {s: steps for s, steps in sources.items() if s in only}
-        mix = mix and dataclasses.replace(mix, weights={s: w for s, w in mix.weights.items() if s in only})
+        mix = mix and mix.only(only)
     if mix is not None:
         try:
             check_weights(mix, sources)

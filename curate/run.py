@@ -22,6 +22,7 @@ from curate.stats import StageStats, add, balance
 from curate.worker import Done, Job, Part, Setting, Work
 
 T = TypeVar("T")
+CLUSTER_PROBES = 64  # items, spread over the workers of a cluster, that look whether OUT is there
 EARLY_RECORDS = 10_000  # before a share of bad ones says something about the rest
 LIBRARIES = ("pyarrow", "numpy", "numba", "fasttext-numpy2", "sentencepiece", "tokenizers", "resiliparse")
 
@@ -226,8 +227,8 @@ def check_budget(plan: Plan, pass_: Pass, result: Finished, share: float = 1.0) 
     if bad > allowed:
         so_far = f", and {share:.1%} of the input is read" if share < 1 else ""
         raise BudgetError(
-            f"{place}: {bad:,} of {row.docs_in:,} records are bad ({bad / row.docs_in:.2%}){so_far}; max_bad is {reader.max_bad:.2%}{found}. "
-            "Look at them, and mend the input or allow for them"
+            f"{place}: {bad:,} of {row.docs_in:,} records are bad ({bad / row.docs_in:.2%}){so_far}; "
+            f"max_bad is {reader.max_bad:.2%}{found}. Look at them, and mend the input or allow for them"
         )
 
 
@@ -272,6 +273,38 @@ def publish(finished: dict[str, list[Finished]], out: str) -> dict[str, list[Par
         bad = results[0].bad
         store.publish(bad, [store.join(folder, store.name(b).replace(".bad.jsonl", ".jsonl")) for b in bad], folder)
     return documents
+
+
+KINDS = ("documents", "passes", "quarantine", "tokens")
+
+
+def check_ours(out: str) -> None:
+    """Raise RecipeError for a folder in which something else than a run has files under the names that runs use."""
+    if not store.exists(store.join(out, "recipe.lock.json")):
+        taken = [kind for kind in KINDS if store.exists(store.join(out, kind))]
+        if taken:
+            raise RecipeError(f"--out {out}: holds {', '.join(taken)}, but no run (there is no recipe.lock.json); name a folder of its own")
+
+
+def check_apart(plan: Plan, out: str) -> None:
+    """Raise RecipeError if a run would read what it writes."""
+    for source, shards in plan.inputs.items():
+        for shard in shards:
+            for kind in KINDS:
+                if shard.file.path.startswith(store.join(out, kind) + "/"):
+                    place = plan.recipe.sources[source][0].place
+                    raise RecipeError(f"{place}: reads {shard.file.path}, which is this run's own: name another --out, or narrower paths")
+
+
+def check_shared(out: str, executor: Executor) -> None:
+    """Raise RecipeError if a worker of a cluster does not see OUT."""
+    probe = store.join(out, f"{store.TEMPORARY}{store.HOST}-shared")
+    store.write_bytes(probe, b"")
+    try:
+        if not all(executor.map(store.exists, [probe] * CLUSTER_PROBES, Resources())):
+            raise RecipeError(f"--out {out}: not every worker of the cluster sees this folder; name one that all machines share")
+    finally:
+        store.remove(probe)
 
 
 def write_lock(plan: Plan, out: str) -> None:

@@ -16,7 +16,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -302,16 +302,16 @@ def read_json(path: str) -> Any:
 
 
 @contextmanager
-def commit(path: str) -> Iterator[str]:
-    """Write to a local temporary name; the real name appears only when the block succeeds, and only if it wrote something.
+def commit(path: str, *, optional: bool = False) -> Iterator[str]:
+    """Write to a local temporary name; the real name appears only when the block succeeds.
 
-    Who needs to know that it did asks for its size afterwards.
+    An `optional` file need not be written at all: who needs to know that it was asks for its size afterwards.
     """
     if is_remote(path):
         with tempfile.TemporaryDirectory(prefix="curate-") as folder:
             temporary = os.path.join(folder, name(path))
             yield temporary
-            if os.path.exists(temporary):
+            if os.path.exists(temporary) or not optional:
                 fs, inner = _remote(path)
                 fs.put_file(temporary, inner)
         return
@@ -321,7 +321,7 @@ def commit(path: str) -> Iterator[str]:
     temporary = os.path.join(os.path.dirname(final), f"{mark}-{os.path.basename(final)}")
     try:
         yield temporary
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError) if optional else nullcontext():
             os.replace(temporary, final)
     finally:
         with suppress(FileNotFoundError):

@@ -133,12 +133,12 @@ class _Run:
     def run(self) -> Done:
         names = {n: f"{self.at}.{n}" for n in ("parquet", "fates.parquet", "bad.jsonl")}
         with ExitStack() as files:
-            paths = {n: files.enter_context(store.commit(p)) for n, p in names.items()}
+            paths = {n: files.enter_context(store.commit(p, optional=True)) for n, p in names.items()}
             documents, fates = Documents(paths["parquet"]), Fates(paths["fates.parquet"])
             self.bad = Quarantine(paths["bad.jsonl"])
             keys = None
             if self.pass_.leave:
-                keys = KeysWriter(self.pass_.leave, files.enter_context(store.commit(self.keys)), self.setting.partitions)
+                keys = KeysWriter(self.pass_.leave, files.enter_context(store.commit(self.keys, optional=True)), self.setting.partitions)
             emitted = 0
             for batch in self._through(fates):
                 if keys:

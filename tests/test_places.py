@@ -154,7 +154,29 @@ def test_a_value_on_the_command_line_means_what_it_means_in_a_recipe(setting: st
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 LOOKALIKES = st.sampled_from(
-    ["no", "1e5", "0o7", "0x1", "~", "null", "", "<<", "=", ".5", "1:30", "2020-01-01", "1_0", ".nan", "*a", "- x", "!x", "#"]
+    [
+        "\x85",
+        "a\u2028 b",
+        "\r",
+        "no",
+        "1e5",
+        "0o7",
+        "0x1",
+        "~",
+        "null",
+        "",
+        "<<",
+        "=",
+        ".5",
+        "1:30",
+        "2020-01-01",
+        "1_0",
+        ".nan",
+        "*a",
+        "- x",
+        "!x",
+        "#",
+    ]
 )
 SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | TEXT | LOOKALIKES
 VALUES = st.recursive(SCALARS, lambda v: st.lists(v, max_size=4) | st.dictionaries(TEXT | LOOKALIKES, v, max_size=4), max_leaves=12)

@@ -68,17 +68,18 @@ def test_sweeping_takes_what_was_left_half_written_and_nothing_else(tmp_path: Pa
     store.sweep(str(tmp_path / "not there"))
 
 
-def test_a_published_folder_holds_exactly_its_targets(tmp_path: Path) -> None:
+def test_a_published_folder_holds_its_targets_and_nothing_else_of_ours(tmp_path: Path) -> None:
     source, target = tmp_path / "a" / "1", tmp_path / "b"
     write(source, b"one")
-    write(target / "old", b"old")
-    write(target / "1.txt", b"other")
-    store.publish([str(source)], [str(target / "1.txt")], str(target))
-    assert {p.name: p.read_bytes() for p in target.iterdir()} == {"1.txt": b"one"}
+    write(target / "00007.parquet", b"old")
+    write(target / "00001.parquet", b"other")
+    write(target / "notes.txt", b"somebody's")
+    store.publish([str(source)], [str(target / "00001.parquet")], str(target))
+    assert {p.name: p.read_bytes() for p in target.iterdir()} == {"00001.parquet": b"one", "notes.txt": b"somebody's"}
     source.unlink()
-    assert (target / "1.txt").read_bytes() == b"one"
+    assert (target / "00001.parquet").read_bytes() == b"one"
     store.publish([], [], str(target))
-    assert not list(target.iterdir())
+    assert [p.name for p in target.iterdir()] == ["notes.txt"]
 
 
 def test_publishing_copies_where_no_link_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,10 +272,10 @@ def test_an_object_appears_whole_and_is_listed_read_and_removed(bucket: str) -> 
 
 def test_objects_are_published_like_files(bucket: str) -> None:
     store.write_bytes(f"{bucket}/p/a/1", b"one")
-    store.write_bytes(f"{bucket}/p/b/old", b"old")
-    store.publish([f"{bucket}/p/a/1"], [f"{bucket}/p/b/new"], f"{bucket}/p/b")
-    assert store.listing(f"{bucket}/p/b") == {"new": 3}
-    assert store.read_bytes(f"{bucket}/p/b/new") == b"one"
+    store.write_bytes(f"{bucket}/p/b/00007.jsonl", b"old")
+    store.publish([f"{bucket}/p/a/1"], [f"{bucket}/p/b/00001.jsonl"], f"{bucket}/p/b")
+    assert store.listing(f"{bucket}/p/b") == {"00001.jsonl": 3}
+    assert store.read_bytes(f"{bucket}/p/b/00001.jsonl") == b"one"
 
 
 def test_objects_are_found_under_the_labels_of_files(bucket: str, tmp_path: Path) -> None:

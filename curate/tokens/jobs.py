@@ -62,7 +62,6 @@ class Encoded:
     number: int
     docs: int
     tokens: int  # BOS and EOS included
-    partitions: list[int]  # tokens by partition of the rank
 
     @property
     def name(self) -> str:
@@ -84,7 +83,7 @@ class Encode:
         source, part = job
         at = store.join(self.home, f"{source}-{part.number:05d}")
         if store.exists(f"{at}.json"):
-            return Encoded(**store.read_json(f"{at}.json"))
+            return Encoded(**{k: v for k, v in store.read_json(f"{at}.json").items() if k != "partitions"})
         tokenizer = self._tokenizer()
         around = edges(self.tokens.layout, tokenizer)
         narrow = np.dtype(np.uint16 if tokenizer.vocabulary <= 1 << 16 else np.int32)
@@ -99,8 +98,8 @@ class Encode:
                 out.write_batch(pa.RecordBatch.from_arrays([batch["id"], row, ids], schema=schema))
                 docs += len(batch)
                 sums += mixing.partition_tokens(mixing.rank_key(self.seed, source, batch["id"]), encoded.lengths, RANK_PARTITIONS)
-        done = Encoded(source, part.number, docs, int(sums.sum()), sums.tolist())
-        store.write_json(f"{at}.json", asdict(done))
+        done = Encoded(source, part.number, docs, int(sums.sum()))
+        store.write_json(f"{at}.json", {**asdict(done), "partitions": sums.tolist()})
         return done
 
     def _tokenizer(self) -> Tokenizer:
@@ -130,7 +129,9 @@ class FindCut:
     def __call__(self, job: tuple[mixing.Share, tuple[Encoded, ...]]) -> tuple[str, mixing.Cut | None]:
         """(source, the last document of the partial copy)."""
         share, some = job
-        sums = np.sum([e.partitions for e in some], axis=0)
+        sums = np.zeros(RANK_PARTITIONS, np.int64)
+        for e in some:
+            sums += np.array(store.read_json(store.join(self.home, f"{e.name}.json"))["partitions"])  # tokens by partition of the rank
         at, _ = mixing.locate(sums, share.fraction)
         ranks, addresses, tokens = [], [], []
         for e in some:
@@ -182,7 +183,7 @@ class Spread:
         if store.exists(f"{at}.json"):
             return Spreaded(**store.read_json(f"{at}.json"))
         docs = tokens = 0
-        with store.commit(f"{at}.arrow") as temporary:
+        with store.commit(f"{at}.arrow", optional=True) as temporary:  # a shard may give nothing
             out = None
             held: list[pa.RecordBatch] = []
             for rows in self._copies(job):

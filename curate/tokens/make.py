@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from curate import mix as mixing
 from curate import store
-from curate.errors import LedgerError
+from curate.errors import LedgerError, RecipeError
 from curate.plan import Plan
 from curate.run import Progress
 from curate.runner import Executor
@@ -23,6 +23,19 @@ from curate.tokens.layout import edges, token_type
 from curate.tokens.tokenizer import Tokenizer, keep, load
 from curate.worker import Part
 
+TOKENS_VERSION = 1  # of the files on the way from documents to shards
+MOST_COPIES = 32_767  # the sidecar's copy is an int16
+
+
+@dataclass(frozen=True)
+class _Named:
+    """Work on one of many jobs, with the job's name beside the result."""
+
+    work: Callable[[Any], Any]
+
+    def __call__(self, job: tuple[str, Any]) -> tuple[str, Any]:
+        return job[0], self.work(job[1])
+
 
 def make(plan: Plan, documents: dict[str, list[Part]], out: str, executor: Executor, progress: Progress) -> manifest.Manifest:
     """Carry out the `mix:` and `tokens:` of a recipe on its curated documents."""
@@ -31,7 +44,7 @@ def make(plan: Plan, documents: dict[str, list[Part]], out: str, executor: Execu
     tokens = replace(tokens, tokenizer=tokens.tokenizer.absolute())
     home = store.join(out, "passes", "tokens")
     jobs = {f"{source}-{part.number:05d}": (source, part) for source, parts in documents.items() for part in parts}
-    lineage = store.fingerprint([recipe.seed, [plan.last(s).lineage for s in documents], asdict(tokens.tokenizer)])
+    lineage = store.fingerprint([TOKENS_VERSION, recipe.seed, [plan.last(s).lineage for s in documents], asdict(tokens.tokenizer)])
     trained = None
     if tokens.tokenizer.train:
         trained = store.join(home, f"tokenizer-{lineage}", "tokenizer.model")  # the name is kept in the manifest
@@ -49,9 +62,11 @@ def make(plan: Plan, documents: dict[str, list[Part]], out: str, executor: Execu
         there = store.listing(folder)
         missing = {name: job for name, job in todo.items() if f"{name}.json" not in there}
         progress.start(what, len(todo), len(todo) - len(missing))
-        for done in executor.map(work, missing.values(), Resources()):
-            progress.advance(size(done))
-        return [work(job) for job in todo.values()]
+        done = {name: work(job) for name, job in todo.items() if name not in missing}
+        for name, result in executor.map(_Named(work), missing.items(), Resources()):
+            done[name] = result
+            progress.advance(size(result))
+        return [done[name] for name in todo]
 
     encode = Encode(tokens, trained, recipe.seed, store.join(home, f"encode-{lineage}"))
     encoded: list[Encoded] = mapped("tokenize", encode, encode.home, jobs, lambda e: e.docs)
@@ -84,7 +99,11 @@ def make(plan: Plan, documents: dict[str, list[Part]], out: str, executor: Execu
 def share_out(plan: Plan, available: dict[str, int]) -> list[mixing.Share]:
     """What each source is to give; without a mix, every document once."""
     if plan.recipe.mix:
-        return mixing.budgets(plan.recipe.mix, available)
+        shares = mixing.budgets(plan.recipe.mix, available)
+        for share in shares:
+            if share.copies > MOST_COPIES:
+                raise RecipeError(f"mix: {share.source} would be written {share.copies:,} times; at most {MOST_COPIES:,} are possible")
+        return shares
     total = max(sum(available.values()), 1)
     return [mixing.Share(s, n / total, n, n, 1, 0) for s, n in available.items()]
 

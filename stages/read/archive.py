@@ -40,7 +40,7 @@ START = re.compile(rb"WARC/\d")
 LINE_START = re.compile(rb"\nWARC/\d\.\d{1,3}[ \t]{0,9}\r{0,9}\n[A-Za-z][A-Za-z0-9-]{0,63}[ \t]{0,9}:")
 LONGEST_START = 128  # no match is longer
 HEADER_END = re.compile(rb"\n\r*\n")  # files that were once sent as text have \r\r\n
-FOLDED = re.compile(r"\r*\n[ \t]+(?=\S)")
+FOLDED = re.compile(r"\r{0,9}\n[ \t]++(?=\S)")  # bounded and possessive: linear on runs of either
 BLANK = re.compile(rb"[\r\n]*")
 LENGTH = re.compile(r"[0-9]{1,18}")
 

@@ -27,8 +27,8 @@ from stages.read.wet import other_type, target_uri
 
 STATUS = re.compile(rb"\s*HTTP/\d(?:\.\d)?[ \t]+(\d{3})", re.IGNORECASE)
 CHUNK_SIZE = re.compile(rb"\s*([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,256})?\r?\n")
-CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
-META = re.compile(rb"<meta[^>]{1,500}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+CHARSET = re.compile(r"charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+META = re.compile(rb"<meta[^>]{1,500}?charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 XML = re.compile(rb"\s*<\?xml[^>]{1,200}?encoding\s*=\s*[\"']([A-Za-z0-9_.:-]{1,40})[\"']")
 META_BYTES = 8192  # a page says its charset in the first 1024 bytes, or not much later
 BOMS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
@@ -124,8 +124,8 @@ class Warc(Source):
                 return f"no HTTP status line: {block[:40]!r}"
             if self.statuses == "2xx" and status[1][:1] != b"2":
                 return Skip(f"http_{chr(status[1][0])}xx")
-            end = archive.HEADER_END.search(block)
-            http = archive.parse_headers(block[: end.start() if end else len(block)])
+            end = archive.HEADER_END.search(block, 0, archive.LARGEST_HEADER)
+            http = archive.parse_headers(block[: end.start() if end else archive.LARGEST_HEADER])
             body = block[end.end() :] if end else b""
             declared = http.get("content-type", "") or headers.get("warc-identified-payload-type", "")
         media = declared.partition(";")[0].strip().lower()
