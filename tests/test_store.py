@@ -54,8 +54,10 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     assert [p.name for p in final.parent.iterdir()] == ["x.bin"]
 
 
-def test_what_writes_nothing_leaves_nothing(tmp_path: Path) -> None:
-    with store.commit(str(tmp_path / "x")):
+def test_only_an_optional_file_may_not_be_written(tmp_path: Path) -> None:
+    with store.commit(str(tmp_path / "x"), optional=True):
+        pass
+    with pytest.raises(FileNotFoundError), store.commit(str(tmp_path / "x")):
         pass
     assert not list(tmp_path.iterdir())
 

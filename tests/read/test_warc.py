@@ -284,3 +284,12 @@ class TestReal:
             items = [i for shard in source.shards(3_000_000) for i in source.read(shard)]
             assert sum(1 if isinstance(i, Bad) else i.count if isinstance(i, Skip) else len(i) for i in items) == expected
             assert sum(len(i) for i in items if not isinstance(i, Bad | Skip)) > 0.95 * expected
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("filler", ["\r" * 2_000_000, " " * 2_000_000, "\n " * 1_000_000, "charset=" + " " * 2_000_000])
+def test_a_header_without_end_does_not_hold_a_worker(tmp_path, filler):
+    """It would for hours, were an expression to look at every pair of its characters."""
+    rows, skips, bads = reads(tmp_path, response(b"<p>never reached", http=f"Content-Type: text/html; {filler}"), response(HTML.encode()))
+    assert len(rows) + len(skips) + len(bads) == 2
+    assert [r["title"] for r in rows][-1] == "A title"
