@@ -25,6 +25,7 @@ R = TypeVar("R")
 
 DEATHS = 3  # of a worker on one and the same item, before the item is given up
 CONNECT_SECONDS = 10.0
+INLINE_BYTES = 64 << 10
 QUEUED = 2  # items a worker holds: one that runs, one that waits, so that it never idles on the driver
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -147,10 +148,12 @@ class Ray:
             return
         self.start()
         self._key += 1
-        packed = pickle.dumps(work)  # sent inline with each item: small, and outlives any node
+        packed: Any = pickle.dumps(work)  # sent inline with each item: small, and outlives any node
         running: dict[Any, tuple[Any, T]] = {}
         waiting = chain([first], queue)
         try:
+            if len(packed) > INLINE_BYTES:  # the paths of very many shards
+                packed = ray.put(packed)
             for worker in self._pool(resources) * QUEUED:
                 self._send(worker, packed, waiting, running)
             while running:
@@ -180,7 +183,7 @@ class Ray:
                 worker = None
                 self._drop()
 
-    def _send(self, worker: Any, packed: bytes, waiting: Iterator[T], running: dict[Any, tuple[Any, T]]) -> None:
+    def _send(self, worker: Any, packed: Any, waiting: Iterator[T], running: dict[Any, tuple[Any, T]]) -> None:
         item = next(waiting, None)
         if item is not None:
             running[worker.run.remote(self._key, packed, item)] = (worker, item)

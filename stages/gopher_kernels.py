@@ -61,18 +61,7 @@ def quality(data, first, last, start, end, chars, kind, hashes, line_first, line
             if i == j and n == line_last[d] - 1:
                 break  # behind the last line feed there is no further line
             lines += 1
-            while i < j:
-                width = _space_at(data, i, j, flags)
-                if not width:
-                    break
-                i += width
-            while j > i:
-                back = 1
-                while back < 4 and j - back > i and data[j - back] & 0xC0 == 0x80:
-                    back += 1
-                if not _space_at(data, j - back, j, flags):
-                    break
-                j -= back
+            i, j = _stripped(data, i, j, flags)
             if i < j:
                 bullets += data[i] == 0x2D or (j - i >= 3 and data[i] == 0xE2 and data[i + 1] == 0x80 and data[i + 2] == 0xA2)
                 if j - i >= 3:
@@ -103,6 +92,24 @@ def _space_at(data, i, stop, flags):
         c = (b & 0x0F) << 12 | (np.int64(data[i + 1]) & 0x3F) << 6 | (np.int64(data[i + 2]) & 0x3F)
         return 3 if flags[c] & _SPACE else 0
     return 0
+
+
+@njit(cache=True)
+def _stripped(data, i, j, flags):
+    """The bounds without white space at either end."""
+    while i < j:
+        width = _space_at(data, i, j, flags)
+        if not width:
+            break
+        i += width
+    while j > i:
+        back = 1
+        while back < 4 and j - back > i and data[j - back] & 0xC0 == 0x80:
+            back += 1
+        if not _space_at(data, j - back, j, flags):
+            break
+        j -= back
+    return i, j
 
 
 @njit(cache=True, inline="always")
@@ -146,18 +153,7 @@ def repetition(data, start, end, text_chars, first, last, chars, hashes, flags):
         pieces, again, again_chars = _duplicate_pieces(data, i, j, 1, table, stamps, mask, stamp)
         out[d, 2] = again / pieces
         out[d, 3] = again_chars / n_chars
-        while i < j:
-            width = _space_at(data, i, j, flags)
-            if not width:
-                break
-            i += width
-        while j > i:
-            back = 1
-            while back < 4 and j - back > i and data[j - back] & 0xC0 == 0x80:
-                back += 1
-            if not _space_at(data, j - back, j, flags):
-                break
-            j -= back
+        i, j = _stripped(data, i, j, flags)
         stamp += 1
         pieces, again, again_chars = _duplicate_pieces(data, i, j, 2, table, stamps, mask, stamp)
         out[d, 0] = again / pieces
