@@ -58,7 +58,7 @@ class Result:
 
 
 def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
-    """Carry out a plan: documents, quarantine and funnel. Tokens are made from the result by `curate.tokens.run`."""
+    """Carry out a plan: documents, quarantine and funnel. Tokens are made from the result by `curate.tokens.make`."""
     write_lock(plan, out)
     finished: dict[str, list[Finished]] = {source: [] for source in plan.inputs}
     settled: set[str] = set()

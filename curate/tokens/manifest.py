@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from curate import store
@@ -56,7 +56,6 @@ class Manifest:
     shards: list[Shard]
     tokens: int = 0
     documents: int = 0
-    inputs: dict[str, Any] = field(default_factory=dict)  # anything more about where it all came from
     version: int = 1
 
     @classmethod
@@ -84,12 +83,3 @@ def read(folder: str) -> Manifest:
     except ValidationError as error:
         first = error.errors()[0]
         raise CurateError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
-
-
-def by_source(shards: Sequence[Shard]) -> Mapping[str, int]:
-    """Tokens of each source over all shards."""
-    out: dict[str, int] = {}
-    for shard in shards:
-        for source, tokens in shard.sources.items():
-            out[source] = out.get(source, 0) + tokens
-    return dict(sorted(out.items()))

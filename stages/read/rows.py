@@ -38,8 +38,3 @@ class Rows:
         self._values = [[] for _ in self.schema]
         self._bytes = 0
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
-
-
-def repair(text: str) -> str:
-    """Lone surrogates, which no UTF-8 can hold, become U+FFFD."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
