@@ -11,7 +11,7 @@ demo: .venv/installed  ## the main job on the built-in sample
 	$(BIN)/curate verify runs/quickstart
 
 test: .venv/developed check  ## everything that CI runs
-	-test -f $(LID) || $(BIN)/python -c "from pathlib import Path; from curate.sample.model import language_model as m; m(Path('$(LID)').parent)"
+	-test -f $(LID) || $(BIN)/python -c "from pathlib import Path; from curate import known; known.fetch(known.LID, Path('$(LID)').parent)"
 	CURATE_LID=$(LID) $(BIN)/python -m pytest
 
 check: .venv/developed

@@ -42,6 +42,15 @@ def at_most(value: Array, limit: float) -> Check:
     return Check(value <= limit, value, limit)
 
 
+class Removed(NamedTuple):
+    """Lines that a stage took out of documents: for the fates."""
+
+    first: Array  # int64, one per document: its lines are first[i] to last[i] of those below
+    last: Array
+    line: Array  # int32: number of the line in the document as it was, from 0
+    others: Array  # int64: how many other documents held it; 0 for one that stood before in its own
+
+
 class Spans(NamedTuple):
     """Ragged spans: document i owns spans first[i] to last[i]; span j is the bytes start[j] to end[j]."""
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from curate import recipe
 from curate.errors import RecipeError
 from curate.mix import Mix
-from curate.stage import Model, Stage
+from curate.stage import Stage
 from curate.tokens.config import Tokens
 
 _FIELD = re.compile(r"^    (\w+): .*?(?:  # (.*))?$")
@@ -121,7 +121,7 @@ def schema() -> str:
     for name, cls in recipe.catalogue().items():
         own = _schema(cls, definitions)
         for field, hint in typing.get_type_hints(cls).items():
-            if hint is Model and field in own["properties"]:
+            if recipe.is_model(hint) and field in own["properties"]:
                 own["properties"][field] = {"type": "string", "description": "a name under models:, or a path"}
         for p in parameters(cls):
             if p.comment:
@@ -140,13 +140,16 @@ def schema() -> str:
     entries.append({"type": "object", "propertyNames": elsewhere, "minProperties": 1, "maxProperties": 1})
     definitions["stage"] = {"anyOf": entries}
     steps = {"type": "array", "items": {"$ref": "#/$defs/stage"}}
-    only_path = {"properties": {"path": {"type": "string"}}, "required": ["path"], "additionalProperties": False}
+    given = {"properties": {"path": {"type": "string"}, "known": {"type": "string"}}, "additionalProperties": False, "minProperties": 1}
+    trained = {"properties": {"train": {"type": "string"}, "from": {"type": ["string", "array", "object"]}}, "required": ["train", "from"]}
+    model = {"type": "object", "anyOf": [given, trained]}
     properties = {
         "name": {"type": "string", "pattern": r"^[^/]*[^/. ][^/]*$"},
         "seed": {"type": "integer", "minimum": 0, "exclusiveMaximum": 2**63},
         "data": {"type": "string", "description": "folder that ${data} stands for"},
-        "models": {"type": "object", "additionalProperties": {"type": "object", **only_path}},
+        "models": {"type": "object", "additionalProperties": model},
         "sources": {"type": "object", "minProperties": 1, "propertyNames": {"pattern": r"^[\w-]+$"}, "additionalProperties": steps},
+        "feeding": {"type": "array", "items": {"type": "string"}, "description": "sources that only models learn from"},
         "corpus": steps,
         "mix": _schema(Mix, definitions),
         "tokens": _schema(Tokens, definitions),

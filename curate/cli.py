@@ -46,6 +46,22 @@ def run(
 
 
 @app.command()
+def train(
+    recipe: RecipeArgument,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name under the recipe's `models:`.")],
+    out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder of the run; default runs/NAME.")] = None,
+    settings: SetOption = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, metavar="N", help="Ray workers; default one per core.")] = None,
+    ray: Annotated[str | None, typer.Option("--ray", metavar="ADDRESS", help="Join the Ray cluster at this address (or `auto`).")] = None,
+    local: Annotated[bool, typer.Option("--local", help="In this process, without Ray.")] = False,
+) -> None:
+    """Train one model of a recipe, and print its card. A run of the recipe in the same folder will use it."""
+    from curate import command
+
+    command.train(recipe, model, out, settings or [], workers=workers, address=ray, local=local)
+
+
+@app.command()
 def plan(
     recipe: RecipeArgument,
     out: Annotated[str | None, typer.Option("--out", metavar="DIR", help="Where a run is or would be; default runs/NAME.")] = None,

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from curate import known, store, training
 from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
-from curate import store
 from curate.errors import CurateError, Interrupted, RecipeError
 from curate.progress import progress
 from curate.runner import Executor, Local, Ray
@@ -31,9 +31,10 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def load(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[str]) -> tuple[recipes.Recipe, str]:
+def load(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[str], goal: str = "") -> tuple[recipes.Recipe, str]:
     """The recipe, and the folder of its run."""
-    loaded = recipes.load(recipe, settings, only)
+    loaded = recipes.load(recipe, settings, only, goal)
+    known.fetch_missing(loaded.given_models)
     return loaded, store.absolute((out or f"runs/{loaded.name}").rstrip("/"))
 
 
@@ -68,29 +69,49 @@ def run(
     recipe: str, out: str | None, settings: Sequence[str], only: Sequence[str], *, workers: int | None, address: str | None, local: bool
 ) -> None:
     """`curate run`."""
-    if local and (workers or address):
-        raise RecipeError("--local runs in this process: it goes with neither --workers nor --ray")
     with interruptible():
         loaded, folder = load(recipe, out, settings, only)
         made = make_plan(loaded, folder)
-        executor: Executor = Local() if local else Ray(workers, address)
-        try:
-            if address:
-                running.check_shared(folder, executor)
-            with progress() as shown:
-                result = running.run(made, folder, executor, shown)
-                running.write_stats(result.rows, folder)
-                if loaded.tokens:
-                    from curate.tokens.make import make
+        with started(workers, address, local, folder) as executor, progress() as shown:
+            result = running.run(made, folder, executor, shown)
+            running.write_stats(result.rows, folder)
+            if loaded.tokens:
+                from curate.tokens.make import make
 
-                    make(made, result.documents, folder, executor, shown)
-        finally:
-            executor.close()
+                make(made, result.documents, folder, executor, shown)
         stats(folder)
         shown_as = (out or f"runs/{loaded.name}").rstrip("/")
         print(f"\ndocuments  {shown_as}/documents")
         if loaded.tokens:
             print(f"tokens     {shown_as}/tokens  (curate verify {shown_as} proves them)")
+
+
+def train(
+    recipe: str, model: str, out: str | None, settings: Sequence[str], *, workers: int | None, address: str | None, local: bool
+) -> None:
+    """`curate train`."""
+    with interruptible():
+        loaded, folder = load(recipe, out, settings, [], model)
+        made = make_plan(loaded, folder)
+        with started(workers, address, local, folder) as executor, progress() as shown:
+            running.run(made, folder, executor, shown)
+    wanted = next(t for t in made.trainings if t.name == model)
+    json.dump(training.read_card(wanted, folder), sys.stdout, indent=1, ensure_ascii=False)
+    print(f"\n\nmodel      {store.join(folder, wanted.folder)}")
+
+
+@contextmanager
+def started(workers: int | None, address: str | None, local: bool, folder: str) -> Iterator[Executor]:
+    """Who does the work, as the options say."""
+    if local and (workers or address):
+        raise RecipeError("--local runs in this process: it goes with neither --workers nor --ray")
+    executor: Executor = Local() if local else Ray(workers, address)
+    try:
+        if address:
+            running.check_shared(folder, executor)
+        yield executor
+    finally:
+        executor.close()
 
 
 def plan(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[str]) -> None:
@@ -101,7 +122,7 @@ def plan(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[s
     def done(pass_: planning.Pass) -> int:
         return sum(n.endswith(".json") for n in store.listing(store.join(folder, pass_.folder)))
 
-    print(planning.describe(made, done))
+    print(planning.describe(made, done, lambda made: training.is_trained(made, folder)))
     print(f"out {folder}")
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate import store
-from curate.batch import Array, Batch, Check
+from curate.batch import Array, Batch, Check, Removed
 
 BATCH_BYTES = 8 << 20  # of text in a batch, but for a single longer document
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 8192, 16 << 20  # a row group is closed at the document that reaches either
@@ -27,6 +27,7 @@ FATES = pa.schema(
     {"id": pa.string(), "url": pa.string(), "stage": pa.string(), "rule": pa.string()}
     | {"value": pa.float64(), "limit": pa.float64(), "kept": pa.int64()}
 )
+LINES = pa.schema({"id": pa.string(), "stage": pa.string(), "lines": pa.list_(pa.int32()), "others": pa.list_(pa.int64())})
 
 
 def read_documents(path: str, batch_rows: int, columns: list[str] | None = None) -> Iterator[Batch]:
@@ -98,12 +99,22 @@ class Documents:
 
 
 class Fates:
-    """One row for each document that a stage dropped: who, where, by which rule, on what evidence."""
+    """One row for each document that a stage dropped: who, where, by which rule, on what evidence. And one for each that it took
+    lines out of, in a file of their own: which lines, and how many other documents held each.
+    """
 
-    def __init__(self, path: str):
-        self.path, self.rows = path, 0
-        self._held: list[pa.RecordBatch] = []
-        self._out: pq.ParquetWriter | None = None
+    def __init__(self, path: str, lines: str = ""):
+        self._dropped, self._lines = _Table(path, FATES), _Table(lines, LINES)
+
+    @property
+    def rows(self) -> int:
+        """Documents dropped so far."""
+        return self._dropped.rows
+
+    @property
+    def rewritten(self) -> int:
+        """Documents so far that lines were taken out of; once for each stage that did."""
+        return self._lines.rows
 
     def add(self, batch: Batch, stage: str, checks: dict[str, Check], rule: Array) -> None:
         """`rule` holds, per document of the batch, the number of the first check it failed, or -1."""
@@ -122,20 +133,51 @@ class Fates:
                 pa.repeat(float(check.limit), len(rows)) if check.limit is not None else nothing.cast(pa.float64()),
                 pa.array(check.kept[rows]) if check.kept is not None else nothing.cast(pa.int64()),
             ]
-            self._held.append(pa.RecordBatch.from_arrays(columns, schema=FATES))
-            self.rows += len(rows)
+            self._dropped.add(pa.RecordBatch.from_arrays(columns, schema=FATES))
+
+    def add_lines(self, batch: Batch, stage: str, removed: Removed) -> None:
+        """The lines taken out of each document of the batch."""
+        count = removed.last - removed.first
+        rows = np.flatnonzero(count)
+        if not len(rows):
+            return
+        ends = pa.array(np.concatenate(([0], np.cumsum(count[rows]))), pa.int32())
+        starts = removed.first[rows] - ends.to_numpy()[:-1]
+        at = pa.array(np.repeat(starts, count[rows]) + np.arange(int(count.sum())))
+        lists = [
+            pa.ListArray.from_arrays(ends, pa.array(v, t).take(at)) for v, t in ((removed.line, pa.int32()), (removed.others, pa.int64()))
+        ]
+        columns = [batch["id"].take(pa.array(rows)), pa.repeat(stage, len(rows)), *lists]
+        self._lines.add(pa.RecordBatch.from_arrays(columns, schema=LINES))
+
+    def close(self) -> None:
+        """Write what is held; without a row there is no file."""
+        self._dropped.close()
+        self._lines.close()
+
+
+class _Table:
+    """A Parquet file that is written as rows come."""
+
+    def __init__(self, path: str, schema: pa.Schema):
+        self.path, self.schema, self.rows = path, schema, 0
+        self._held: list[pa.RecordBatch] = []
+        self._out: pq.ParquetWriter | None = None
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self._held.append(batch)
+        self.rows += len(batch)
         if sum(map(len, self._held)) >= FATES_ROWS:
             self._flush()
 
     def _flush(self) -> None:
         if self._held:
             if self._out is None:
-                self._out = pq.ParquetWriter(self.path, FATES, **WRITE)
+                self._out = pq.ParquetWriter(self.path, self.schema, **WRITE)
             self._out.write_table(pa.Table.from_batches(self._held).combine_chunks())
             self._held = []
 
     def close(self) -> None:
-        """Write what is held; without a row there is no file."""
         self._flush()
         if self._out is not None:
             self._out.close()

@@ -6,9 +6,10 @@ so the same files serve a barrier over one source and one over the corpus.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,14 @@ import pyarrow as pa
 
 from curate import store
 from curate.errors import CurateError
-from curate.stage import Global
+from curate.stage import ADDRESS, Global
 
 SHARD_BITS = 32  # a document's address is shard << 32 | row
 SPILL_BYTES = 32 << 20  # of keys held by a worker before they are written
+RANGE_ROWS = 2 << 20  # of keys that are reduced at once
+ONE_PIECE_BYTES = 1 << 30  # of a verdict that is written as one record batch, which is looked up fastest
+STEPS = 8  # in which the end of such a range is looked for
+Keys = np.ndarray[Any, Any]
 
 
 class KeysWriter:
@@ -43,11 +48,13 @@ class KeysWriter:
     def _spill(self) -> None:
         table = self.stage.combine(pa.Table.from_batches(self._held)).combine_chunks()
         self._held, self._bytes = [], 0
-        part = (table["key"].to_numpy() % np.uint64(self.partitions)).astype(np.int64)
+        key, doc = table["key"].to_numpy(), table["doc"].to_numpy()
+        table = table.take(pa.array(in_order(key, doc))).combine_chunks()
         if self._out is None:
             self._out = pa.ipc.new_file(self.path, table.schema)
-        for batch in split(table, part, self.partitions):
-            self._out.write_batch(batch)
+        ends = np.searchsorted(table["key"].to_numpy(), edges(self.partitions)[1:]).tolist()
+        for low, high in pairwise([0, *ends, len(table)]):
+            self._out.write_batch(_one_batch(table.slice(low, high - low)))
 
     def close(self) -> None:
         """Write what is held; the file is complete afterwards."""
@@ -56,18 +63,40 @@ class KeysWriter:
         self._out.close()
 
 
-def split(table: pa.Table, part: np.ndarray[Any, Any], parts: int) -> Iterator[pa.RecordBatch]:
+def edges(parts: int) -> Keys:
+    """uint64: where each of so many even ranges of keys begins."""
+    return np.array([(part << 64) // parts for part in range(parts)], np.uint64)
+
+
+def in_order(key: Keys, doc: Keys) -> Keys:
+    """int64: the order by (key, doc). Keys are sorted by the fastest way there is, and those that are equal once more, by doc."""
+    order: Keys = np.argsort(key)
+    again = np.zeros(len(key), np.bool_)
+    again[1:] = key[order[1:]] == key[order[:-1]]
+    again[:-1] |= again[1:]
+    rows = np.flatnonzero(again)
+    if len(rows):
+        of = order[rows]
+        order[rows] = of[np.lexsort((of, doc[of], key[of]))]
+    return order
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    pieces = table.to_batches()
+    if len(pieces) > 1:
+        raise ValueError(f"{len(table):,} rows of one part do not fit a record batch; raise engine.partitions")
+    return pieces[0] if pieces else pa.RecordBatch.from_pylist([], schema=table.schema)
+
+
+def split(table: pa.Table, part: Keys, parts: int) -> Iterator[pa.RecordBatch]:
     """The rows of each part, in their order: `parts` record batches, empty ones too."""
     order = np.argsort(part, kind="stable")
     bounds = np.searchsorted(part[order], np.arange(parts + 1))
     if len(table) and (bounds[0], bounds[-1]) != (0, len(table)):
         raise ValueError(f"rows of parts {part.min()} to {part.max()}; there are {parts}")
     table = table.take(pa.array(order)).combine_chunks()
-    for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        pieces = table.slice(low, high - low).to_batches()
-        if len(pieces) > 1:
-            raise ValueError(f"{high - low:,} rows of one part do not fit a record batch; raise engine.partitions")
-        yield pieces[0] if pieces else pa.RecordBatch.from_pylist([], schema=table.schema)
+    for low, high in pairwise(bounds.tolist()):
+        yield _one_batch(table.slice(low, high - low))
 
 
 @contextmanager
@@ -81,75 +110,132 @@ def open_arrow(path: str, *, mapped: bool = True) -> Iterator[Any]:
             raise CurateError(f"{path} is damaged: {error}; delete it, and the same command makes it again") from None
 
 
-def gather(files: Sequence[tuple[int, str]], part: int, partitions: int) -> pa.Table | None:
-    """Rows of one partition from the key files of (shard number, path), `doc` now the address in the corpus; None without any."""
-    batches = []
-    for shard, path in files:
-        with open_arrow(path, mapped=False) as reader:
-            for at in range(part, reader.num_record_batches, partitions):
-                batch = reader.get_batch(at)
-                if len(batch):
-                    doc = batch["doc"].to_numpy() + (shard << SHARD_BITS)
-                    batches.append(batch.set_column(batch.schema.get_field_index("doc"), "doc", pa.array(doc)))
-    if not batches:
-        return None
-    return pa.Table.from_batches(batches).sort_by([("key", "ascending"), ("doc", "ascending")])
+class Gather:
+    """The keys of one partition from the files of its shards, handed out in ranges of about `RANGE_ROWS` rows, so that what is held
+    does not grow with the partition. `doc` becomes the address in the corpus. Each file is opened for each range: a machine
+    has fewer memory maps and file handles than a corpus has shards.
+    """
+
+    def __init__(self, files: Sequence[tuple[int, str]], part: int, partitions: int):
+        self.files, self.part, self.partitions = files, part, partitions
+        self._remote: dict[str, list[pa.RecordBatch]] = {}
+
+    def _batches(self, path: str) -> Iterator[pa.RecordBatch]:
+        """This partition's batches of one file, each in order of key; those of an object store are read once."""
+        if path in self._remote:
+            yield from self._remote[path]
+            return
+        with open_arrow(path) as reader:
+            numbers = range(self.part, reader.num_record_batches, self.partitions)
+            batches = (reader.get_batch(n) for n in numbers)
+            if store.is_remote(path):
+                self._remote[path] = list(batches)
+            yield from self._remote.get(path, batches)
+
+    def ranges(self) -> Iterator[pa.Table]:
+        """Rows sorted by (key, doc); all rows of a key are in one table."""
+        rows = sum(len(batch) for _, path in self.files for batch in self._batches(path))
+        if not rows:  # a table without rows still says what its columns are
+            empty = [batch.slice(0, 0) for _, path in self.files[:1] for batch in self._batches(path)][:1]
+            yield from (pa.Table.from_batches(empty) for _ in empty)
+            return
+        low, high = (int(n) for n in (*edges(self.partitions), 1 << 64)[self.part : self.part + 2])
+        steps = max(1, STEPS * rows // RANGE_ROWS)
+        cuts = np.array([low + (high - low) * n // steps for n in range(steps)], np.uint64)
+        held = np.zeros(steps, np.int64)
+        for _, path in self.files:
+            for batch in self._batches(path):
+                held += np.diff(np.searchsorted(batch["key"].to_numpy(), cuts), append=len(batch))
+        first = 0
+        for step in range(steps):
+            if step + 1 == steps or held[first : step + 2].sum() > RANGE_ROWS:
+                if held[first : step + 1].any():
+                    yield self._range(cuts[first], cuts[step + 1] if step + 1 < steps else None)
+                first = step + 1
+
+    def _range(self, low: np.uint64, high: np.uint64 | None) -> pa.Table:
+        pieces = []
+        for shard, path in self.files:
+            for batch in self._batches(path):
+                key = batch["key"].to_numpy()
+                first = int(np.searchsorted(key, low))
+                last = len(key) if high is None else int(np.searchsorted(key, high))
+                if last > first:
+                    piece = pa.concat_batches([batch.slice(first, last - first), batch.slice(0, 0)])  # a copy: the file is let go
+                    doc = pa.array(piece["doc"].to_numpy() + (shard << SHARD_BITS))
+                    pieces.append(piece.set_column(piece.schema.get_field_index("doc"), "doc", doc))
+        table = pa.Table.from_batches(pieces).combine_chunks()
+        return table.take(pa.array(in_order(table["key"].to_numpy(), table["doc"].to_numpy())))
 
 
 @dataclass(frozen=True)
 class Reduce:
-    """One hash partition of a barrier's keys: reads, sorts, reduces, writes `home/00007.arrow`. Resumable."""
+    """One partition of one group of a barrier's keys: reads, sorts, reduces, writes `home/00002-00007.arrow`. Resumable."""
 
     stage: Global
-    files: tuple[tuple[int, str], ...]
+    files: tuple[tuple[tuple[int, str], ...], ...]  # of each group: (number of the shard, path of its keys)
     partitions: int
     home: str
 
-    def __call__(self, part: int) -> int:
-        """The number of rows that came out."""
-        path = store.join(self.home, f"{part:05d}.arrow")
-        keys = gather(self.files, part, self.partitions)
-        if keys is None:
-            return 0
-        reduced = self.stage.reduce(keys)
-        with store.commit(path) as temporary, pa.ipc.new_file(temporary, reduced.schema) as out:
-            out.write_table(reduced)
-        return len(reduced)
+    def __call__(self, item: tuple[int, int]) -> int:
+        """`item` is (group, partition). The number of rows that came out."""
+        path = store.join(self.home, reduced_name(*item))
+        rows = 0
+        out: Any = None
+        with store.commit(path, optional=True) as temporary:
+            for keys in Gather(self.files[item[0]], item[1], self.partitions).ranges():
+                reduced = self.stage.reduce(keys)
+                out = out or pa.ipc.new_file(temporary, reduced.schema)
+                out.write_table(reduced)
+                rows += len(reduced)
+            if out:
+                out.close()
+        return rows
+
+
+def reduced_name(group: int, part: int) -> str:
+    """The file of a reduced partition."""
+    return f"{group:05d}-{part:07d}.arrow"
 
 
 @dataclass(frozen=True)
 class Settle:
-    """The verdict of all partitions: one record batch per shard, or the whole table where it has no `doc`."""
+    """The verdict of one group: one record batch per shard of the corpus, or the whole table where it has no `doc`."""
 
     stage: Global
-    home: str
+    home: str  # of the reduced partitions
     shards: int
-    path: str
+    verdicts: str
 
-    def __call__(self, _: int) -> int:
+    def __call__(self, group: int) -> int:
         """The number of rows of the verdict."""
         parts = []
-        for part in sorted(n for n in store.listing(self.home) if n.endswith(".arrow")):
+        for part in sorted(n for n in store.listing(self.home) if n.startswith(f"{group:05d}-")):
             with open_arrow(store.join(self.home, part)) as reader:
                 parts.append(reader.read_all())
         verdict = self.stage.settle(pa.concat_tables(parts)) if parts else pa.table({"doc": pa.array([], pa.int64())})
-        with store.commit(self.path) as temporary:
+        with store.commit(store.join(self.verdicts, verdict_name(group))) as temporary:
+            verdict = verdict.combine_chunks() if verdict.nbytes < ONE_PIECE_BYTES else verdict
+            batches: Iterable[pa.RecordBatch] = verdict.to_batches()
             if "doc" in verdict.column_names:
                 verdict = verdict.sort_by("doc")
-                shard = verdict["doc"].to_numpy() >> SHARD_BITS
-                with pa.ipc.new_file(temporary, verdict.schema) as out:
-                    for batch in split(verdict, shard, self.shards):
-                        out.write_batch(batch)
-            else:
-                with pa.ipc.new_file(temporary, verdict.schema) as out:
-                    out.write_table(verdict.combine_chunks())
+                batches = split(verdict, verdict["doc"].to_numpy() >> SHARD_BITS, self.shards)
+            with pa.ipc.new_file(temporary, verdict.schema) as out:
+                for batch in batches:
+                    out.write_batch(batch)
         return len(verdict)
+
+
+def verdict_name(group: int) -> str:
+    """The file of a group's verdict."""
+    return f"verdict-{group:05d}"
 
 
 class Verdict:
     """What a barrier decided about one shard, handed out batch by batch."""
 
     def __init__(self, path: str, shard: int):
+        self._shard = shard
         with open_arrow(path) as reader:
             self.whole = "doc" not in reader.schema.names
             if self.whole:
@@ -161,6 +247,6 @@ class Verdict:
     def rows(self, first: int, count: int) -> pa.Table:
         """The verdict on documents first to first + count of the shard, with `row` counted from `first`."""
         if self.whole:
-            return self.table
+            return self.table.replace_schema_metadata({ADDRESS: str((self._shard << SHARD_BITS) + first)})
         low, high = np.searchsorted(self._row, [first, first + count])
         return self.table.slice(low, high - low).append_column("row", pa.array(self._row[low:high] - first))

@@ -1,26 +1,30 @@
 """From a recipe and its inputs to passes: pure, but for listing the inputs. All that can be known to be wrong is found here.
 
-A source's stages are cut into passes at each barrier (`Global`), wherever the hardware changes and after `keep: true`. The stages of
-`corpus:` continue every source's passes, with barriers that all sources share. A pass is named by its fingerprint: the hash of
-everything before it, its own stages, their models' contents and the inputs; so a changed threshold gives only later passes new names.
+A source's stages are cut into passes at each barrier (`Global`), wherever the hardware changes, after `keep: true`, and where a model
+learns from the documents. The stages of `corpus:` continue every source's passes, with barriers that all sources share. A pass is named by
+its fingerprint: the hash of everything before it, its own stages, their models and the inputs; so a changed threshold gives only
+later passes new names. A model that the run trains is named by what it learns from, as a pass is.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from curate import store
-from curate.errors import RecipeError
-from curate.recipe import Recipe, Step
-from curate.stage import Global, Model, Resources, Shard, Source, Stage
+from curate.errors import CurateError, RecipeError
+from curate.recipe import Recipe, Step, Trained, depends, models_of
+from curate.stage import Global, Model, Resources, Shard, Source, Stage, Trainer
 from curate.values import near
+
+S = TypeVar("S", bound=Stage)
 
 CONTRACT = ("id", "text", "source")
 PARTITION_BYTES = 1e9  # of input per partition of a barrier's keys
-PASS_VERSION = 1  # of the files that a pass leaves
+PASS_VERSION = 2  # of the files that a pass leaves
+TRAINING_VERSION = 1  # of how examples are given to a trainer
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Pass:
 
     source: str
     number: int  # from 1, in the order of the source
-    level: int  # passes of one level, of all sources, run side by side
+    level: int  # passes of one level, of all sources, run side by side; all that one needs is of lower levels
     reader: Source | None  # of a first pass
     enter: Global | None  # the barrier whose verdict is applied first
     stages: tuple[Stage, ...]
@@ -69,6 +73,22 @@ class Barrier:
 
 
 @dataclass(frozen=True)
+class Training:
+    """A model that is trained once the passes that it learns from are done."""
+
+    name: str
+    trainer: Trainer
+    members: dict[str, tuple[Pass, ...]]  # of each role, whose documents it takes
+    level: int  # of the last of those passes
+    fingerprint: str
+
+    @property
+    def folder(self) -> str:
+        """Below OUT: the model's files and its card."""
+        return f"models/{self.name}-{self.fingerprint}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """What will be done, in order."""
 
@@ -76,7 +96,8 @@ class Plan:
     inputs: dict[str, tuple[Shard, ...]]
     passes: tuple[Pass, ...]
     barriers: tuple[Barrier, ...]
-    models: dict[str, str]  # path -> sha256
+    trainings: tuple[Training, ...]  # each behind those whose models it uses
+    models: dict[str, str]  # path -> sha256, of those that are given
 
     @property
     def levels(self) -> list[list[Pass]]:
@@ -105,9 +126,20 @@ class Plan:
             made_by = tokens.tokenizer.sentencepiece or tokens.tokenizer.huggingface
             spec = {k: v for k, v in resolved["tokens"]["tokenizer"].items() if k not in ("sentencepiece", "huggingface")}
             resolved["tokens"] = {**resolved["tokens"], "tokenizer": [spec, store.sha256(made_by) if made_by else None]}
+        trained = [
+            [t.name, _portable(t.trainer), {r: [[p.source, p.number] for p in m] for r, m in t.members.items()}] for t in self.trainings
+        ]
         inputs = {s: [(x.file.label, x.file.size, x.low, x.high) for x in shards] for s, shards in self.inputs.items()}
         stages = {s: [_identity(steps[0].stage), *(x.stage.identity for x in steps[1:])] for s, steps in self.recipe.sources.items()}
-        return store.fingerprint([resolved, stages, [x.stage.identity for x in self.recipe.corpus], inputs, sorted(self.models.values())])
+        corpus = [x.stage.identity for x in self.recipe.corpus]
+        learnt = [trained, self.recipe.feeding] if trained else []
+        return store.fingerprint([resolved, stages, corpus, inputs, sorted(self.models.values()), *learnt])
+
+
+def _portable(trainer: Trainer) -> Any:
+    """A trainer's identity without the fingerprints of other trainings, which depend on where and when the inputs were written."""
+    changes = {k: replace(v, sha256="") for k, v in vars(trainer).items() if isinstance(v, Model) and v.name}
+    return replace(trainer, **changes).identity
 
 
 @dataclass(frozen=True)
@@ -116,16 +148,23 @@ class _Cut:
     stages: tuple[Stage, ...]
     leave: Global | None
     kept: bool = False  # what comes out is to stay, whatever follows changes
+    feeds: frozenset[str] = frozenset()  # models that learn from what comes out
 
 
-def cut(steps: Sequence[Step]) -> list[_Cut]:
-    """Cut at every barrier, wherever the hardware changes, and after `keep: true`."""
+def cut(steps: Sequence[Step], feeds: Sequence[frozenset[str]] = ()) -> list[_Cut]:
+    """Cut at every barrier, wherever the hardware changes, after `keep: true`, and before a step whose `feeds` name a model."""
     out: list[_Cut] = []
     enter: Global | None = None
     run: list[Stage] = []
     open_ = True
-    for step in steps:
+    for number, step in enumerate(steps):
         stage = step.stage
+        if feeds and feeds[number]:
+            if open_:
+                out.append(_Cut(enter, tuple(run), None, True, feeds[number]))
+                enter, run, open_ = None, [], False
+            else:
+                out[-1] = replace(out[-1], feeds=feeds[number])
         if isinstance(stage, Global):
             out.append(_Cut(enter, tuple(run), stage))
             enter, run, open_ = stage, [], True
@@ -156,29 +195,111 @@ def plan(recipe: Recipe, hash_file: Callable[[str], str] = store.sha256) -> Plan
             inputs[source] = tuple(_reader(steps).shards(int(recipe.engine.shard_bytes)))
         except RecipeError as error:
             raise RecipeError(f"{steps[0].place}: {error}") from None
-    private = {s: cut(steps[1:]) for s, steps in recipe.sources.items()}
-    if recipe.corpus:
-        private = {s: _weld(cuts, cut(recipe.corpus)[0]) for s, cuts in private.items()}
-    shared = cut(recipe.corpus)[1:] if recipe.corpus else []
-    passes: list[Pass] = []
-    current: dict[str, str] = {}
-    for source, cuts in private.items():
-        steps = recipe.sources[source]
-        current[source] = store.fingerprint(
-            [PASS_VERSION, source, _identity(steps[0].stage), recipe.engine.shard_bytes, _inputs(inputs[source])]
-        )
-        for number, c in enumerate(cuts, 1):
-            current[source] = store.fingerprint([current[source], _identities(c)])
-            reader = _reader(steps) if number == 1 else None
-            passes.append(Pass(source, number, number - 1, reader, c.enter, c.stages, c.leave, current[source]))
-    deepest = max(len(cuts) for cuts in private.values())
-    for step, c in enumerate(shared):
-        together = store.fingerprint(list(current.items())) if c.enter else ""  # behind a barrier, each depends on all, and on their order
-        for source, cuts in private.items():
-            current[source] = store.fingerprint([current[source], together, _identities(c)])
-            passes.append(Pass(source, len(cuts) + step + 1, deepest + step, None, c.enter, c.stages, c.leave, current[source]))
-    passes.sort(key=lambda p: (list(private).index(p.source), p.number))
-    return Plan(recipe, inputs, tuple(passes), _barriers(recipe, passes, inputs), models)
+    planner = _Planner(recipe, inputs, lambda stage, place: _hashed(stage, place, models, hash_file))
+    for source in planner.wanted:
+        for number in range(1, planner.count(source) + 1):
+            planner.pass_(source, number)
+    if recipe.goal:
+        planner.training(recipe.goal)
+    order = list(recipe.sources)
+    passes = sorted(planner.passes.values(), key=lambda p: (order.index(p.source), p.number))
+    inputs = {s: shards for s, shards in inputs.items() if any(p.source == s for p in passes)}
+    return Plan(recipe, inputs, tuple(passes), _barriers(recipe, passes, inputs), tuple(planner.trainings.values()), models)
+
+
+class _Planner:
+    """Makes passes and trainings as they are asked for, each after all that it needs; so what nothing needs is not planned."""
+
+    def __init__(self, recipe: Recipe, inputs: dict[str, tuple[Shard, ...]], hashed: Callable[[Stage, str], Stage]):
+        self.recipe, self.inputs, self.hashed = recipe, inputs, hashed
+        self.wanted = [s for s in recipe.sources if s not in recipe.feeding]
+        self.passes: dict[tuple[str, int], Pass] = {}
+        self.trainings: dict[str, Training] = {}
+        self._open: list[str] = []  # trainings that are being planned: each needs the next
+        self._resolved: dict[int, Stage] = {}
+        self._private: dict[str, list[_Cut]] = {}
+        corpus = cut(recipe.corpus) if recipe.corpus else []
+        for source, steps in recipe.sources.items():
+            *feeds, left = learning(recipe, source)
+            cuts = cut(steps[1:], feeds)
+            if left:
+                cuts[-1] = replace(cuts[-1], kept=True, feeds=left)
+            self._private[source] = _weld(cuts, corpus[0]) if corpus and source in self.wanted else cuts
+        self._shared = corpus[1:]
+
+    def count(self, source: str) -> int:
+        """How many passes a source's documents go through in all."""
+        return len(self._private[source]) + (len(self._shared) if source in self.wanted else 0)
+
+    def _cut(self, source: str, number: int) -> _Cut:
+        private = self._private[source]
+        return private[number - 1] if number <= len(private) else self._shared[number - len(private) - 1]
+
+    def pass_(self, source: str, number: int) -> Pass:
+        """One pass of a source; all before it are planned first."""
+        if (source, number) in self.passes:
+            return self.passes[source, number]
+        c = self._cut(source, number)
+        before = self.pass_(source, number - 1) if number > 1 else None
+        enter = self._resolve(c.enter) if c.enter else None
+        stages = tuple(self._resolve(s) for s in c.stages)
+        leave = self._resolve(c.leave) if c.leave else None
+        used = [self.trainings[n] for s in (enter, *stages, leave) if s for n in models_of(s)]
+        level = max([t.level + 1 for t in used] + ([before.level + 1] if before else [0]))
+        lineage = before.lineage if before else self._raw(source)
+        step = number - len(self._private[source])
+        if step > 0:  # of the corpus: the passes of one step run together, and behind a barrier each depends on all, and on their order
+            peers = {s: self.pass_(s, len(self._private[s]) + step - 1) for s in self.wanted}
+            level = max(level, *(p.level + 1 for p in peers.values()))
+            together = store.fingerprint([(s, p.lineage) for s, p in peers.items()]) if enter else ""
+            lineage = store.fingerprint([lineage, together, _identities(enter, stages)])
+        else:
+            lineage = store.fingerprint([lineage, _identities(enter, stages)])
+        reader = _reader(self.recipe.sources[source]) if number == 1 else None
+        made = Pass(source, number, level, reader, enter, stages, leave, lineage)
+        self.passes[source, number] = made
+        return made
+
+    def _raw(self, source: str) -> str:
+        """The fingerprint of a source's documents as they are read."""
+        reader, inputs = self.recipe.sources[source][0].stage, _inputs(self.inputs[source])
+        return store.fingerprint([PASS_VERSION, source, _identity(reader), self.recipe.engine.shard_bytes, inputs])
+
+    def training(self, name: str) -> Training:
+        """The training of a model; the passes that it learns from are planned first."""
+        if name in self.trainings:
+            return self.trainings[name]
+        model = self.recipe.models[name]
+        assert isinstance(model, Trained)
+        if name in self._open:
+            chain = " needs ".join([*self._open[self._open.index(name) :], name])
+            raise RecipeError(f"{model.place}: learns from documents that it is needed for: {chain}")
+        self._open.append(name)
+        trainer = self.hashed(self._resolve(model.trainer), model.place)
+        assert isinstance(trainer, Trainer)
+        members = {role: tuple(self._fed(source, name) for source in sources) for role, sources in model.sources.items()}
+        self._open.pop()
+        levels = [p.level for passes in members.values() for p in passes] + [self.trainings[n].level for n in models_of(trainer)]
+        mark = store.fingerprint([TRAINING_VERSION, trainer.identity, {role: [p.lineage for p in m] for role, m in members.items()}])
+        self.trainings[name] = Training(name, trainer, members, max(levels), mark)
+        return self.trainings[name]
+
+    def _fed(self, source: str, name: str) -> Pass:
+        """The pass of a source from which a model learns: before the source itself uses it, or the last of its own."""
+        private = self._private[source]
+        number = next((n for n, c in enumerate(private, 1) if name in c.feeds), len(private))
+        return self.pass_(source, number)
+
+    def _resolve(self, stage: S) -> S:
+        """The stage with each trained model named by its training; the same object for the same stage of the recipe."""
+        if id(stage) not in self._resolved:
+            changes = {
+                field: Model(self.training(value.name).folder, self.training(value.name).fingerprint, value.name)
+                for field, value in vars(stage).items()
+                if isinstance(value, Model) and value.name
+            }
+            self._resolved[id(stage)] = replace(stage, **changes) if changes else stage
+        return cast(S, self._resolved[id(stage)])
 
 
 def _identity(reader: Stage) -> Any:
@@ -201,19 +322,35 @@ def _weld(cuts: list[_Cut], corpus: _Cut) -> list[_Cut]:
     *before, last = cuts
     if corpus.stages and (last.kept or (last.stages and last.stages[-1].resources != corpus.stages[0].resources)):
         return [*cuts, corpus]
-    return [*before, _Cut(last.enter, last.stages + corpus.stages, corpus.leave)]
+    if last.feeds and corpus.leave and models_of(corpus.leave):  # what emits keys may need what learns from this very pass
+        return [*cuts, corpus]
+    return [*before, replace(last, stages=last.stages + corpus.stages, leave=corpus.leave)]
 
 
-def _identities(c: _Cut) -> list[Any]:
-    return [s.identity for s in ((c.enter,) if c.enter else ()) + c.stages]
+def learning(recipe: Recipe, source: str) -> list[frozenset[str]]:
+    """For each step of a source behind its reader, the models that learn from its documents as they come there: those that the step is
+    the first to use. And last, the models that learn from them as the source leaves them.
+    """
+    left = {n for n, m in recipe.models.items() if isinstance(m, Trained) and any(source in s for s in m.sources.values())}
+    out = []
+    for step in recipe.sources[source][1:]:
+        here = depends(step.stage, recipe.models) & left
+        left -= here
+        out.append(frozenset(here))
+    return [*out, frozenset(left)]
+
+
+def _identities(enter: Global | None, stages: tuple[Stage, ...]) -> list[Any]:
+    return [s.identity for s in ((enter,) if enter else ()) + stages]
 
 
 def _barriers(recipe: Recipe, passes: Sequence[Pass], inputs: dict[str, tuple[Shard, ...]]) -> tuple[Barrier, ...]:
-    corpus = {id(s.stage) for s in recipe.corpus}
+    own = {s: [id(p.leave) for p in passes if p.source == s and p.leave] for s in recipe.sources}
     groups: dict[Any, list[Pass]] = {}
     for p in passes:
         if p.leave:
-            groups.setdefault(id(p.leave) if id(p.leave) in corpus else (p.source, p.number), []).append(p)
+            shared = sum(id(p.leave) in ids for ids in own.values()) > 1
+            groups.setdefault(id(p.leave) if shared else (p.source, p.number), []).append(p)
     out = []
     for members in groups.values():
         stage = members[0].leave
@@ -226,38 +363,61 @@ def _barriers(recipe: Recipe, passes: Sequence[Pass], inputs: dict[str, tuple[Sh
 
 
 def _with_models(step: Step, models: dict[str, str], hash_file: Callable[[str], str]) -> Step:
-    """The step with each model's sha256 filled in."""
+    """The step with the sha256 of each model that is given filled in."""
+    stage = _hashed(step.stage, step.place, models, hash_file)
+    return step if stage is step.stage else replace(step, stage=stage)
+
+
+def _hashed(stage: Stage, place: str, models: dict[str, str], hash_file: Callable[[str], str]) -> Stage:
     changes = {}
-    for name, value in vars(step.stage).items():
-        if isinstance(value, Model):
+    for name, value in vars(stage).items():
+        if isinstance(value, Model) and not value.name:
             if store.is_remote(value.path):
-                raise RecipeError(f"{step.place}: {name}: {value.path}: a model is read from a disk; copy it to one that all workers see")
+                raise RecipeError(f"{place}: {name}: {value.path}: a model is read from a disk; copy it to one that all workers see")
             if value.path not in models:
                 if not store.exists(value.path):
-                    raise RecipeError(f"{step.place}: {name}: no such model file: {value.path}")
+                    raise RecipeError(f"{place}: {name}: no such model file: {value.path}")
                 try:
                     models[value.path] = hash_file(value.path)
                 except OSError as error:
-                    raise RecipeError(f"{step.place}: {name}: {value.path} cannot be read: {store.reason(error)}") from None
+                    raise RecipeError(f"{place}: {name}: {value.path} cannot be read: {store.reason(error)}") from None
             changes[name] = Model(store.absolute(value.path), models[value.path])
-    return replace(step, stage=replace(step.stage, **changes)) if changes else step
+    stage = replace(stage, **changes) if changes else stage
+    try:
+        stage.check()
+    except CurateError as error:
+        raise RecipeError(f"{place}: {error}") from None
+    return stage
 
 
 def check_columns(recipe: Recipe) -> None:
-    """Each stage finds the columns that it reads, in every source."""
+    """Each stage finds the columns that it reads, in every source; and so does what trains a model."""
     for source, steps in recipe.sources.items():
         have = [*CONTRACT, *steps[0].stage.adds]
-        for step in (*steps[1:], *recipe.corpus):
-            for column in step.stage.reads:
+
+        def check(reads: Iterable[str], place: str, source: str = source, have: list[str] = have) -> None:
+            for column in reads:
                 if column not in have:
                     raise RecipeError(
-                        f"{step.place}: reads the column {column}, which source {source} does not have here; "
+                        f"{place}: reads the column {column}, which source {source} does not have here; "
                         f"it has {', '.join(have)}{near(column, have) or '.'} Put the stage that adds it before this one"
                     )
-            have += [c for c in step.stage.adds if c not in have]
+
+        *feeds, left = learning(recipe, source)
+        feeds += [left]
+        behind = () if source in recipe.feeding else recipe.corpus
+        for number, step in enumerate((*steps[1:], None, *behind)):
+            if number < len(feeds):
+                for name in sorted(feeds[number]):
+                    model = recipe.models[name]
+                    assert isinstance(model, Trained)
+                    check(model.trainer.reads, model.place)
+            if step:
+                check(step.stage.reads, step.place)
+                have += [c for c in step.stage.adds if c not in have]
 
 
-def describe(plan: Plan, done: Callable[[Pass], int]) -> str:
+def describe(plan: Plan, done: Callable[[Pass], int], trained: Callable[[Training], bool]) -> str:
     """What `curate plan` prints: inputs, passes with their stages, barriers, and what is there already."""
     lines = []
     for source, shards in plan.inputs.items():
@@ -273,6 +433,9 @@ def describe(plan: Plan, done: Callable[[Pass], int]) -> str:
     for b in plan.barriers:
         scope = " + ".join(m.source for m in b.members)
         lines.append(f"barrier {b.stage.name} over {scope}, {b.partitions} partitions")
+    for t in plan.trainings:
+        sources = " + ".join(f"{p.source} {p.number}" for passes in t.members.values() for p in passes)
+        lines.append(f"model {t.name}-{t.fingerprint}: {t.trainer.name} on {sources}{'  (trained)' if trained(t) else ''}")
     if plan.recipe.tokens:
         what = "mix and tokens" if plan.recipe.mix else "tokens"
         lines.append(f"{what}: {plan.recipe.tokens.summary}")

@@ -21,10 +21,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from curate import places, settings
+from curate import known, places, settings
 from curate.errors import RecipeError
 from curate.mix import Mix, check_weights
-from curate.stage import Filter, Global, Model, Source, Stage, Transform
+from curate.stage import Filter, Global, Model, Source, Stage, Trainer, Transform
 from curate.tokens.config import Tokens
 from curate.values import Fail, near, shown, validate
 
@@ -53,6 +53,15 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """A model that the run trains: by what, and from the documents of which sources in which role."""
+
+    trainer: Trainer
+    sources: dict[str, tuple[str, ...]]
+    place: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A recipe, checked and resolved: every default is written out in `resolved`."""
 
@@ -60,24 +69,48 @@ class Recipe:
     seed: int
     sources: dict[str, tuple[Step, ...]]
     corpus: tuple[Step, ...] = ()
-    models: dict[str, Model] = field(default_factory=dict)
+    models: dict[str, Model | Trained] = field(default_factory=dict)
+    feeding: tuple[str, ...] = ()  # sources that are read for the models' sake only: what is left of them is no result
+    goal: str = ""  # the model to train, where that is all that is wanted
     mix: Mix | None = None
     tokens: Tokens | None = None
     engine: Engine = Engine()
     file: str = ""
 
     @property
+    def given_models(self) -> list[str]:
+        """Paths of the models that stages use and that are not trained here."""
+        stages = [s.stage for steps in (*self.sources.values(), self.corpus) for s in steps]
+        stages += [m.trainer for m in self._models.values() if isinstance(m, Trained)]
+        return [path for stage in stages for path in _given(stage)]
+
+    @property
+    def _models(self) -> dict[str, Model | Trained]:
+        """Those whose sources are all there."""
+        return {
+            name: model
+            for name, model in self.models.items()
+            if isinstance(model, Model) or all(s in self.sources for sources in model.sources.values() for s in sources)
+        }
+
+    @property
     def resolved(self) -> dict[str, Any]:
         """The recipe with every default written out, to be loaded again."""
         out: dict[str, Any] = {"name": self.name, "seed": self.seed}
-        if self.models:
-            out["models"] = {name: {"path": model.path} for name, model in self.models.items()}
+        if self._models:
+            out["models"] = {name: _model_entry(model) for name, model in self._models.items()}
         out["sources"] = {name: [_entry(s) for s in steps] for name, steps in self.sources.items()}
+        if self.feeding:
+            out["feeding"] = list(self.feeding)
         out["corpus"] = [_entry(s) for s in self.corpus]
         for key, value in (("mix", self.mix), ("tokens", self.tokens), ("engine", self.engine)):
             if value is not None:
                 out[key] = _plain(value)
         return out
+
+
+def _given(stage: Stage) -> list[str]:
+    return [value.path for value in vars(stage).values() if isinstance(value, Model) and not value.name]
 
 
 def _plain(value: Any) -> Any:
@@ -87,12 +120,36 @@ def _plain(value: Any) -> Any:
 def _entry(step: Step) -> dict[str, Any]:
     config = _plain(step.stage)
     for f in dataclasses.fields(step.stage):
-        if isinstance(getattr(step.stage, f.name), Model):
-            config[f.name] = getattr(step.stage, f.name).path
+        if isinstance(model := getattr(step.stage, f.name), Model):
+            config[f.name] = model.name or model.path
     return {step.stage.name: {**config, **({"keep": True} if step.keep else {})}}
 
 
-KEYS = ("name", "seed", "data", "models", "sources", "corpus", "mix", "tokens", "engine")
+def _model_entry(model: Model | Trained) -> dict[str, Any]:
+    if isinstance(model, Model):
+        return {"path": model.path}
+    given: Any = {role: list(sources) for role, sources in model.sources.items()}
+    [(name, config)] = _entry(Step(model.trainer)).items()
+    return {"train": name, "from": given, **config}
+
+
+def models_of(stage: Stage) -> list[str]:
+    """Names of the trained models that a stage uses itself."""
+    return [value.name for value in vars(stage).values() if isinstance(value, Model) and value.name]
+
+
+def depends(stage: Stage, models: Mapping[str, Model | Trained]) -> set[str]:
+    """Names of the trained models that a stage uses, and of those that were used in training them."""
+    out: set[str] = set()
+    for name in models_of(stage):
+        model = models[name]
+        assert isinstance(model, Trained)
+        out |= {name} | depends(model.trainer, models)
+    return out
+
+
+GIVEN = {"path", "known"}  # of a model; with both, the path counts, so that --set can replace what is known
+KEYS = ("name", "seed", "data", "models", "sources", "feeding", "corpus", "mix", "tokens", "engine")
 
 
 class _Reader:
@@ -146,19 +203,29 @@ class _Reader:
                 raise self.fail(path, f"{value}: only ${{data}} and ${{here}} can be filled in")
         return value
 
+    def names(self, key: str, sources: Mapping[str, Any]) -> list[str]:
+        """A list of sources."""
+        given = self.value.get(key) or []
+        if not isinstance(given, list):
+            raise self.fail((key,), f"expected a list of sources, found {shown(given)}")
+        for number, name in enumerate(given):
+            if name not in list(sources):
+                raise self.fail((key, number), f"no source {shown(name)}; there are {', '.join(sources)}{near(str(name), sources)}")
+        return given
+
     def section(self, key: str, cls: type, default: Any) -> Any:
         """A part of the recipe that is one dataclass."""
         if self.value.get(key) is None:
             return default
         return validate(cls, self.value[key], lambda at, message: self.fail((key, *at), message))
 
-    def steps(self, path: places.Path, value: Any, models: Mapping[str, Model]) -> tuple[Step, ...]:
+    def steps(self, path: places.Path, value: Any, models: Mapping[str, Model | Trained]) -> tuple[Step, ...]:
         """A list of stages."""
         if not isinstance(value, list):
             raise self.fail(path, f"expected a list of stages, found {shown(value)}")
         return tuple(self._step((*path, n), entry, models) for n, entry in enumerate(value))
 
-    def _step(self, path: places.Path, entry: Any, models: Mapping[str, Model]) -> Step:
+    def _step(self, path: places.Path, entry: Any, models: Mapping[str, Model | Trained]) -> Step:
         if isinstance(entry, str):
             name, config = entry, None
         elif isinstance(entry, dict) and len(entry) == 1:
@@ -175,21 +242,68 @@ class _Reader:
             stage = build(name, config, models, lambda at, message: self.fail((*path, name, *at), message))
         except RecipeError as error:
             raise error if str(error).startswith(self.file) else self.fail(path, str(error)) from None
+        if isinstance(stage, Trainer):
+            raise self.fail(path, f"{name} trains a model; it belongs under `models:`, as {{train: {name}, from: SOURCE}}")
         line = self.lines.get((*path, name)) or self.lines.get(path, 0)
         return Step(stage, keep, f"{self.file}:{line}: {'.'.join(str(p) for p in path[:-1])}[{path[-1]}] {name}")
 
-    def models(self) -> dict[str, Model]:
-        """`models:` by name; so far each is a path."""
-        out = {}
+    def models(self) -> dict[str, Model | Trained]:
+        """`models:` by name: a path, one that curate knows where to get, or one that the run trains."""
+        out: dict[str, Model | Trained] = {}
         for name, value in (self.value.get("models") or {}).items():
-            if not (isinstance(value, dict) and set(value) == {"path"} and isinstance(value["path"], str)):
-                raise self.fail(("models", name), f"expected {{path: FILE}}, found {shown(value)}")
-            out[name] = Model(value["path"])
+            if not name.replace("-", "").replace("_", "").isalnum():
+                raise self.fail(("models", name), "a model's name is letters, digits, - and _: it becomes a folder")
+            if isinstance(value, dict) and "train" in value:
+                out[name] = self._trained(name, dict(value), out)
+            elif isinstance(value, dict) and value and value.keys() <= GIVEN and all(isinstance(v, str) for v in value.values()):
+                try:
+                    out[name] = Model(value["path"] if "path" in value else known.path(value["known"]))
+                except RecipeError as error:
+                    raise self.fail(("models", name, "known"), str(error)) from None
+            else:
+                message = f"expected {{path: FILE}}, {{known: NAME}} or {{train: STAGE, from: SOURCE}}, found {shown(value)}"
+                raise self.fail(("models", name), message)
         return out
 
+    def _trained(self, name: str, value: dict[str, Any], models: Mapping[str, Model | Trained]) -> Trained:
+        path = ("models", name)
+        trainer, given = value.pop("train"), value.pop("from", None)
+        if not isinstance(trainer, str):
+            raise self.fail((*path, "train"), f"expected the name of a stage that trains, found {shown(trainer)}")
+        try:
+            stage = build(trainer, value, models, lambda at, message: self.fail((*path, *at), message))
+        except RecipeError as error:
+            raise error if str(error).startswith(self.file) else self.fail(path, str(error)) from None
+        if not isinstance(stage, Trainer):
+            raise self.fail((*path, "train"), f"{trainer} does not train a model; `curate stages` shows what does")
+        roles = stage.roles
+        if isinstance(given, str | list) and len(roles) == 1:
+            given = {roles[0]: given}
+        if not isinstance(given, dict) or set(given) != set(roles):
+            meant = f"the sources of {roles[0]}" if len(roles) == 1 else f"a mapping with the sources of {' and of '.join(roles)}"
+            raise self.fail((*path, "from") if given is not None else path, f"`from` is {meant}, found {shown(given)}")
+        sources = {}
+        known_sources = self.value.get("sources") or {}
+        for role in roles:
+            names = [given[role]] if isinstance(given[role], str) else given[role]
+            if not isinstance(names, list) or not names:
+                raise self.fail((*path, "from"), f"expected a source or a list of sources, found {shown(given[role])}")
+            for source in names:
+                if not isinstance(source, str) or names.count(source) > 1:
+                    raise self.fail((*path, "from"), f"expected sources, each once, found {shown(given[role])}")
+                if source not in known_sources:
+                    raise self.fail(
+                        (*path, "from"), f"no source {source}; there are {', '.join(known_sources)}{near(str(source), known_sources)}"
+                    )
+            sources[role] = tuple(names)
+        return Trained(stage, sources, f"{self.file}:{self.lines.get(path, 0)}: models.{name}")
 
-def load(file: str, given: Sequence[str] = (), only: Sequence[str] = ()) -> Recipe:
-    """Read and check a recipe, by path or by the name of a built-in one. Raises RecipeError, one message with its place."""
+
+def load(file: str, given: Sequence[str] = (), only: Sequence[str] = (), goal: str = "") -> Recipe:
+    """Read and check a recipe, by path or by the name of a built-in one. Raises RecipeError, one message with its place.
+
+    `only` names the sources that are wanted, `goal` the one model. Sources that models learn from come along.
+    """
     import sys
 
     file = locate(file)
@@ -233,16 +347,64 @@ def load(file: str, given: Sequence[str] = (), only: Sequence[str] = ()) -> Reci
     for source in only:
         if source not in sources:
             raise RecipeError(f"--only {source}: the recipe has no such source; it has {', '.join(sources)}{near(source, sources)}")
-    if only:
-        sources = {s: steps for s, steps in sources.items() if s in only}
-        mix = mix and mix.only(only)
+    if goal and not isinstance(models.get(goal), Trained):
+        trained = [n for n, m in models.items() if isinstance(m, Trained)]
+        raise RecipeError(f"{goal}: the recipe trains no such model; it trains {', '.join(trained) or 'none'}{near(goal, trained)}")
+    feeding = reader.names("feeding", sources)
+    wanted = [] if goal else list(only or [s for s in sources if s not in feeding])
+    if not wanted and not goal:
+        raise reader.fail(("feeding",), "every source only feeds models: there is nothing to publish")
+    needed = _needed(wanted, goal, sources, () if goal else corpus, models)
+    sources = {s: steps for s, steps in sources.items() if s in needed}
+    fed = tuple(s for s in sources if s not in wanted)
+    if goal:
+        mix = tokens = None
+    elif mix is not None and only:
+        mix = mix.only(only)
+    for source in feeding:
+        if mix is not None and source in mix.weights and source not in wanted:
+            raise reader.fail(("mix", "weights", source), "this source only feeds models (`feeding:`); it has no share")
     if mix is not None:
         try:
-            check_weights(mix, sources)
+            check_weights(mix, wanted)
         except RecipeError as error:
             at, _, message = str(error).partition(": ")
             raise reader.fail(tuple(at.split(".")), message) from None
-    return Recipe(name, seed, sources, corpus, models, mix, tokens, reader.section("engine", Engine, Engine()), file)
+    engine = reader.section("engine", Engine, Engine())
+    return Recipe(name, seed, sources, corpus, models, fed, goal, mix, tokens, engine, file)
+
+
+def _needed(
+    wanted: Sequence[str], goal: str, sources: Mapping[str, Sequence[Step]], corpus: Sequence[Step], models: Mapping[str, Model | Trained]
+) -> set[str]:
+    """The sources that are wanted, and those that the models learn from that they use."""
+    needed: set[str] = set()
+    learnt: set[str] = set()
+
+    def learn(names: set[str]) -> None:
+        for name in names - learnt:
+            learnt.add(name)
+            model = models[name]
+            assert isinstance(model, Trained)
+            learn(depends(model.trainer, models))
+            for given in model.sources.values():
+                for source in given:
+                    need(source)
+
+    def need(source: str) -> None:
+        if source not in needed:
+            needed.add(source)
+            for step in sources[source]:
+                learn(depends(step.stage, models))
+
+    for source in wanted:
+        need(source)
+    if wanted:
+        for step in corpus:
+            learn(depends(step.stage, models))
+    if goal:
+        learn({goal})
+    return needed
 
 
 def locate(file: str) -> str:
@@ -308,8 +470,8 @@ def catalogue() -> dict[str, type[Stage]]:
 
 
 def kind(cls: type[Stage]) -> str:
-    """Source, Filter, Transform or Global."""
-    return next(k.__name__ for k in (Source, Filter, Transform, Global) if issubclass(cls, k))
+    """Source, Filter, Transform, Global or Trainer."""
+    return next(k.__name__ for k in (Source, Filter, Transform, Global, Trainer) if issubclass(cls, k))
 
 
 def _parameters(name: str) -> set[str]:
@@ -319,7 +481,12 @@ def _parameters(name: str) -> set[str]:
         return set()
 
 
-def build(name: str, config: Mapping[str, Any], models: Mapping[str, Model] | None = None, fail: Fail | None = None) -> Stage:
+def is_model(hint: Any) -> bool:
+    """Whether a field of this type holds a model: by the name of one under `models:`, or by its path."""
+    return hint is Model or Model in typing.get_args(hint)
+
+
+def build(name: str, config: Mapping[str, Any], models: Mapping[str, Model | Trained] | None = None, fail: Fail | None = None) -> Stage:
     """A stage from its name and parameters; a parameter of type Model is a name under `models:` or a path."""
     cls = find(name)
     fail = fail or (lambda at, message: RecipeError(f"{name}.{'.'.join(map(str, at))}: {message}" if at else f"{name}: {message}"))
@@ -331,10 +498,13 @@ def build(name: str, config: Mapping[str, Any], models: Mapping[str, Model] | No
     except NameError as error:
         raise fail((), f"a parameter's type cannot be understood: {error}") from None
     for field_name, hint in hints.items():
-        if hint is Model and isinstance(config.get(field_name), str):
-            known = models or {}
+        if is_model(hint) and isinstance(config.get(field_name), dict) and models is not None:
+            raise fail((field_name,), f"expected a name under `models:` or a path, found {shown(config[field_name])}")
+        if is_model(hint) and isinstance(config.get(field_name), str):
+            named = models or {}
             given = config[field_name]
-            if given not in known and "/" not in given and not os.path.exists(given):
-                raise fail((field_name,), f"no model {given} under `models:`, and no file of that name{near(given, known)}")
-            config[field_name] = dataclasses.asdict(known.get(given, Model(given)))
+            if given not in named and "/" not in given and not os.path.exists(given):
+                raise fail((field_name,), f"no model {given} under `models:`, and no file of that name{near(given, named)}")
+            model = named.get(given, Model(given))
+            config[field_name] = dataclasses.asdict(Model("", "", given) if isinstance(model, Trained) else model)
     return typing.cast(Stage, validate(cls, config, fail))

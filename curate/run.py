@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from curate import __version__, store
-from curate.errors import BudgetError, CurateError, RecipeError
-from curate.exchange import Reduce, Settle
-from curate.plan import Barrier, Pass, Plan
+from curate import __version__, store, training
+from curate.errors import BudgetError, CurateError, RecipeError, StageError
+from curate.exchange import Reduce, Settle, reduced_name, verdict_name
+from curate.plan import Barrier, Pass, Plan, Training
 from curate.runner import Executor
-from curate.stage import Resources, Shard
+from curate.stage import Global, Resources, Shard, Totals, Trainer
 from curate.stats import StageStats, add, balance
 from curate.worker import Done, Job, Part, Setting, Work
 
 T = TypeVar("T")
 CLUSTER_PROBES = 64  # items, spread over the workers of a cluster, that look whether OUT is there
+LOCK = "recipe.lock.json"
 EARLY_RECORDS = 10_000  # before a share of bad ones says something about the rest
 LIBRARIES = ("pyarrow", "numpy", "numba", "fasttext-numpy2", "sentencepiece", "tokenizers", "resiliparse")
 
@@ -59,11 +60,17 @@ class Result:
 
 def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
     """Carry out a plan: documents, quarantine and funnel. Tokens are made from the result by `curate.tokens.make`."""
-    write_lock(plan, out)
+    if plan.trainings and store.is_remote(out):
+        raise RecipeError(
+            f"--out {out}: this recipe trains models, which workers map into memory: name a folder that they all see as a disk"
+        )
+    goal = bool(plan.recipe.goal)
+    if not goal or not store.exists(store.join(out, LOCK)):  # a model alone is no other run
+        write_lock(plan, out)
     finished: dict[str, list[Finished]] = {source: [] for source in plan.inputs}
     settled: set[str] = set()
-    for level in plan.levels:
-        for pass_, result in zip(level, run_level(plan, level, finished, out, executor, progress), strict=True):
+    for level, passes in enumerate(plan.levels):
+        for pass_, result in zip(passes, run_level(plan, passes, finished, out, executor, progress), strict=True):
             finished[pass_.source].append(result)
             if pass_.reader and not result.rows[0].docs_out:
                 progress.warn(f"source {pass_.source} holds no document")
@@ -71,12 +78,19 @@ def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
             if barrier.fingerprint not in settled and all(len(finished[m.source]) >= m.number for m in barrier.members):
                 run_barrier(plan, barrier, finished, out, executor, progress)
                 settled.add(barrier.fingerprint)
+        for made in plan.trainings:
+            if made.level == level:
+                train(plan, made, finished, out, executor, progress)
+    if goal:
+        return Result({}, [])
+    if plan.trainings:
+        write_lock(plan, out)  # now with what the models have become
     rows = []
     for results in finished.values():
         chain = [row for f in results for row in f.rows]
         balance(chain, written=sum(p.docs for p in results[-1].parts))
         rows += chain
-    return Result(publish(finished, out), rows)
+    return Result(publish({s: f for s, f in finished.items() if s not in plan.recipe.feeding}, out), rows)
 
 
 def run_level(
@@ -147,12 +161,13 @@ def setting(plan: Plan, pass_: Pass, finished: dict[str, list[Finished]], out: s
             if member.source == pass_.source:
                 break
             base += shard_count(finished[member.source][member.number - 1])
+    own = {k: v and training.located(v, out) for k, v in (("reader", pass_.reader), ("enter", pass_.enter), ("leave", pass_.leave))}
+    located: Any = {**own, "stages": tuple(training.located(s, out) for s in pass_.stages)}
     return Setting(
-        pass_,
+        replace(pass_, **located),
         home,
         keys=store.join(home, f"keys-{store.fingerprint([behind.stage.identity, behind.partitions])}") if behind else "",
         partitions=behind.partitions if behind else 1,
-        verdict=store.join(out, before.folder, "verdict") if before else "",
         base=base,
     )
 
@@ -168,7 +183,7 @@ def cut_jobs(plan: Plan, pass_: Pass, number: int, finished: dict[str, list[Fini
     if pass_.reader:
         groups: Iterable[tuple[Any, ...]] = join(plan.inputs[pass_.source], lambda s: s.size, target)
     else:
-        groups = join([p for p in finished[pass_.source][-1].parts if p.docs], lambda p: p.size, target)
+        groups = join([p for p in finished[pass_.source][pass_.number - 2].parts if p.docs], lambda p: p.size, target)
     return [Job(number, n, group) for n, group in enumerate(groups)]
 
 
@@ -235,27 +250,71 @@ def check_budget(plan: Plan, pass_: Pass, result: Finished, share: float = 1.0) 
 def run_barrier(
     plan: Plan, barrier: Barrier, finished: dict[str, list[Finished]], out: str, executor: Executor, progress: Progress
 ) -> None:
-    """Reduce each partition, settle once: the verdict is a file that the next pass reads by shard."""
+    """Reduce each partition of each group of shards, settle each group: the verdict is a file that the next pass reads by shard."""
     home = store.join(out, barrier.folder)
-    verdict = store.join(home, "verdict")
-    if store.exists(verdict):
-        return
-    files: list[tuple[int, str]] = []
-    base = 0
+    docs: list[int] = []
+    paths: dict[int, str] = {}
     for member in barrier.members:
         result = finished[member.source][member.number - 1]
         keys = setting(plan, member, finished, out).keys
-        files += [(base + p.number, store.join(keys, f"{p.number:05d}.arrow")) for p in result.parts if p.docs]
-        base += shard_count(result)
+        paths |= {len(docs) + p.number: store.join(keys, f"{p.number:05d}.arrow") for p in result.parts if p.docs}
+        counts = {p.number: p.docs for p in result.parts}
+        docs += [counts.get(number, 0) for number in range(shard_count(result))]
+    stage = training.located(barrier.stage, out)
+    assert isinstance(stage, Global)
+    groups = stage.groups(docs)
+    if len(groups) != len(docs) or min(groups, default=0) < 0:
+        raise StageError(
+            f"{stage.name} puts {len(docs):,} shards into groups {groups[:20]}: one from 0 for each is expected. This is a bug in it"
+        )
+    base = 0
+    for member in barrier.members:
+        result = finished[member.source][member.number - 1]
+        verdicts = [store.join(home, verdict_name(group)) for group in groups[base : base + shard_count(result)]]
+        base += len(verdicts)
+        result.parts = [replace(p, verdict=verdicts[p.number]) for p in result.parts]
+    files = [tuple((shard, paths[shard]) for shard in paths if groups[shard] == group) for group in range(max(groups, default=0) + 1)]
+    there = store.listing(home)
+    todo = [group for group in range(len(files)) if verdict_name(group) not in there]
+    if not todo:
+        return
     parts = store.join(home, "reduced")
     store.sweep(parts)
     there = store.listing(parts)
-    todo = [n for n in range(barrier.partitions) if f"{n:05d}.arrow" not in there]
-    progress.start(barrier.stage.name, barrier.partitions + 1, barrier.partitions - len(todo))
-    for _ in executor.map(Reduce(barrier.stage, tuple(files), barrier.partitions, parts), todo, Resources()):
+    items = [(group, part) for group in todo for part in range(barrier.partitions)]
+    left = [item for item in items if reduced_name(*item) not in there]
+    progress.start(barrier.stage.name, len(items) + len(todo), len(items) - len(left))
+    for _ in executor.map(Reduce(stage, tuple(files), barrier.partitions, parts), left, Resources()):
         progress.advance(0)
-    for _ in executor.map(Settle(barrier.stage, parts, base, verdict), [0], Resources()):
+    for _ in executor.map(Settle(stage, parts, len(docs), home), todo, Resources()):
         progress.advance(0)
+
+
+def train(plan: Plan, made: Training, finished: dict[str, list[Finished]], out: str, executor: Executor, progress: Progress) -> None:
+    """Train a model, unless it is there."""
+    home = store.join(out, "passes", made.folder)
+    if training.is_trained(made, out):
+        training.forget_selected(home)
+        return
+    trainer = training.located(made.trainer, out)
+    assert isinstance(trainer, Trainer)
+    parts = {
+        role: [(p.source, part) for p in members for part in finished[p.source][p.number - 1].parts if part.docs]
+        for role, members in made.members.items()
+    }
+    totals = {role: Totals(sum(p.docs for _, p in given), sum(p.size for _, p in given)) for role, given in parts.items()}
+    store.sweep(store.join(out, "models"))
+    select = training.Select(made.name, trainer, totals, home, plan.recipe.engine.batch_rows)
+    jobs = [(role, source, part) for role, given in parts.items() for source, part in given]
+    progress.start(f"model {made.name}", len(jobs) + 1, 0)
+    for docs in executor.map(select, jobs, Resources()):
+        progress.advance(docs)
+    paths = {role: tuple(select.path(role, source, part.number) for source, part in given) for role, given in parts.items()}
+    selected = {role: training.Selected(p) for role, p in paths.items()}
+    work = training.Train(made.name, trainer, selected, store.join(out, made.folder), made.fingerprint)
+    for _ in executor.map(work, [0], trainer.resources):
+        progress.advance(0)
+    training.forget_selected(home)
 
 
 def publish(finished: dict[str, list[Finished]], out: str) -> dict[str, list[Part]]:
@@ -275,12 +334,12 @@ def publish(finished: dict[str, list[Finished]], out: str) -> dict[str, list[Par
     return documents
 
 
-KINDS = ("documents", "passes", "quarantine", "tokens")
+KINDS = ("documents", "models", "passes", "quarantine", "tokens")
 
 
 def check_ours(out: str) -> None:
     """Raise RecipeError for a folder in which something else than a run has files under the names that runs use."""
-    if not store.exists(store.join(out, "recipe.lock.json")):
+    if not store.exists(store.join(out, LOCK)):
         taken = [kind for kind in KINDS if store.exists(store.join(out, kind))]
         if taken:
             raise RecipeError(f"--out {out}: holds {', '.join(taken)}, but no run (there is no recipe.lock.json); name a folder of its own")
@@ -318,6 +377,7 @@ def write_lock(plan: Plan, out: str) -> None:
         "seed": plan.recipe.seed,
         "recipe": plan.fingerprint,
         "models": [{"path": p, **dict(zip(("bytes", "stamp"), store.stamp(p), strict=True)), "sha256": d} for p, d in plan.models.items()],
+        "trained": {t.name: _trained(t, out) for t in plan.trainings},
         "inputs": {source: _files(shards) for source, shards in plan.inputs.items()},
         "passes": {p.folder: [s.identity for s in ((p.reader,) if p.reader else ()) + p.chain] for p in plan.passes},
     }
@@ -326,14 +386,21 @@ def write_lock(plan: Plan, out: str) -> None:
         store.remove(store.join(out, "tokens", "manifest.json"))
     if not plan.recipe.tokens:
         store.publish([], [], store.join(out, "tokens"))
-    store.write_bytes(store.join(out, "recipe.yaml"), places.dump(plan.recipe.resolved).encode())
-    store.write_json(store.join(out, "recipe.lock.json"), lock)
+    if not plan.recipe.goal:
+        store.write_bytes(store.join(out, "recipe.yaml"), places.dump(plan.recipe.resolved).encode())
+    store.write_json(store.join(out, LOCK), lock)
+
+
+def _trained(made: Training, out: str) -> dict[str, Any]:
+    """A trained model in the lock: where it is, and the digests of its files once they are there."""
+    digests = training.read_card(made, out)["sha256"] if training.is_trained(made, out) else {}
+    return {"path": made.folder, "identity": made.trainer.identity, "sha256": digests}
 
 
 def _same_results(out: str, lock: dict[str, Any]) -> bool:
     """Whether the lock in OUT is of a run that gives what this one will."""
     try:
-        there = store.read_json(store.join(out, "recipe.lock.json"))
+        there = store.read_json(store.join(out, LOCK))
         return all(there[key] == lock[key] for key in ("recipe", "passes"))
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
-from curate.batch import Batch, Check, Mask
+from curate.batch import Batch, Check, Mask, Removed
 
 Checks = dict[str, Mask | Check]
-Outcome = Batch | Mask | Checks | tuple[Batch, Checks]
+Outcome = Batch | Mask | Checks | tuple[Batch, Checks] | tuple[Batch, Checks, Removed]
+
+ADDRESS = b"doc"  # in the metadata of a verdict without the column
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,11 @@ class Resources:
 
 @dataclass(frozen=True)
 class Model:
-    """A model named in a recipe's `models:`, or a path. Its identity is what it holds, not where it lies."""
+    """A model named in a recipe's `models:`, or a path to a file or folder. Its identity is what it holds, not where it lies."""
 
     path: str
-    sha256: str = ""
+    sha256: str = ""  # of one that the run trains: the fingerprint of its training
+    name: str = ""  # under `models:`, of one that the run trains
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ class Stage(ABC):
         """Columns that are there afterwards and may not have been before."""
         return ()
 
+    def check(self) -> None:
+        """Raise CurateError where a model that is given cannot be what this stage needs. Called before anything starts: be quick."""
+
     @property
     def name(self) -> str:
         """As a recipe spells it: `gopher.Quality`."""
@@ -72,7 +78,7 @@ class Stage(ABC):
     def identity(self) -> Any:
         """What a fingerprint is made of: the configuration and version, with models by content instead of by path."""
         config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return [self.name, self.version, {k: v.sha256 if isinstance(v, Model) else plain(v) for k, v in config.items()}]
+        return [self.name, self.version, {k: v.sha256 or v.name if isinstance(v, Model) else plain(v) for k, v in config.items()}]
 
     def __getstate__(self) -> dict[str, Any]:
         """Fields only: a loaded model stays where it is."""
@@ -160,16 +166,21 @@ class Transform(Stage):
     """Rewrites text or adds columns; as many documents come out as went in."""
 
     @abstractmethod
-    def apply(self, batch: Batch) -> Batch | tuple[Batch, Checks]:
-        """The rewritten batch; with checks, documents are dropped after the rewriting."""
+    def apply(self, batch: Batch) -> Batch | tuple[Batch, Checks] | tuple[Batch, Checks, Removed]:
+        """The rewritten batch; with checks, documents are dropped after it; with the lines that were taken out, those are booked."""
 
 
 class Global(Stage):
     """Needs all documents at once: a barrier between two passes. Keys travel, text does not.
 
-    `emit` runs at the end of one pass, `combine` and the exchange per shard, `reduce` once per hash partition of `key`,
-    `settle` once, and `apply` at the start of the next pass. No result may depend on the number of partitions or on batch size.
+    `emit` runs at the end of one pass, `combine` and the exchange per shard, `reduce` once per range of `key`, `settle` once for
+    each group of shards, and `apply` at the start of the next pass. No result may depend on how keys are cut into ranges or on batch
+    size. Keys should be hashes: their ranges are what is worked on side by side.
     """
+
+    def groups(self, docs: Sequence[int]) -> list[int]:
+        """The group of each shard, from 0, given how many documents each holds; no key meets one of another group."""
+        return [0] * len(docs)
 
     @abstractmethod
     def emit(self, batch: Batch) -> pa.RecordBatch:
@@ -181,12 +192,54 @@ class Global(Stage):
 
     @abstractmethod
     def reduce(self, keys: pa.Table) -> pa.Table:
-        """All rows of one partition, sorted by (key, doc), where doc addresses a row of the corpus: shard << 32 | row."""
+        """All rows of some keys, sorted by (key, doc), where doc addresses a row of the corpus: shard << 32 | row.
+
+        Called for one range of keys after another, so that memory does not grow with the corpus.
+        """
 
     def settle(self, reduced: pa.Table) -> pa.Table:
-        """The verdict. With a `doc` column each shard is given its own rows; without one every shard is given all of it."""
+        """The verdict of a group, from what was reduced in order of key. With a `doc` column each shard is given its own rows;
+        without one every shard of the group is given all of it, memory-mapped."""
         return reduced
 
     @abstractmethod
     def apply(self, batch: Batch, verdict: pa.Table) -> Outcome:
-        """`verdict` holds this batch's rows, with `row` counted from its first document; or all of it, if it has no `doc`."""
+        """`verdict` holds this batch's rows, with `row` counted from its first document; or all of it, if it has no `doc`, with the
+        address of the batch's first document in its schema's metadata, under ADDRESS.
+        """
+
+
+@dataclass(frozen=True)
+class Totals:
+    """How much a trainer is offered in one of its roles."""
+
+    documents: int
+    bytes: int  # of text
+
+
+class Trainer(Stage):
+    """Makes a model out of documents, as part of the run: once for the same documents and settings.
+
+    `select` runs over all shards side by side and takes what training needs of them; `train` runs once, on what was selected. The model
+    is a folder of files; a stage that uses it has a field of type `Model`, whose `path` is then that folder.
+    """
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What documents are for. A recipe's `from:` names the sources of each role, or just the sources where there is one role."""
+        return ("documents",)
+
+    @abstractmethod
+    def select(self, batch: Batch, role: str, totals: Totals) -> pa.RecordBatch:
+        """What training needs of these documents, of the same schema for every batch of a role.
+
+        Sampling is by hash of the id: `totals` says how many documents there are, so that each can be judged alone.
+        """
+
+    @abstractmethod
+    def train(self, selected: Mapping[str, Iterable[pa.RecordBatch]], folder: str) -> dict[str, Any]:
+        """Write the model's files into a folder, and return its card: plain values that say what it was made of and how good it is.
+
+        `selected` holds, by role, what was selected in corpus order, to be read as often as needed. Raises CurateError where the
+        documents cannot make a model.
+        """

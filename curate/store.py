@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import stat
 import tempfile
 import time
@@ -42,7 +43,10 @@ def canonical(value: object) -> str:
 
 
 def sha256(path: str) -> str:
-    """Hexadecimal digest of a file, read in pieces."""
+    """Hexadecimal digest of a file, read in pieces; of a local folder, of its files' names and digests."""
+    if not is_remote(path) and os.path.isdir(_local(path)):
+        files = sorted(_below(_local(path)))
+        return hashlib.sha256(canonical([[os.path.relpath(f, _local(path)), sha256(f)] for f in files]).encode()).hexdigest()
     with open_input(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
@@ -129,6 +133,9 @@ def stamp(path: str) -> tuple[int, str]:
 
 
 def _local_stamp(path: str) -> tuple[int, str]:
+    if os.path.isdir(path):
+        stamps = [_local_stamp(f) for f in sorted(_below(path))]
+        return sum(size for size, _ in stamps), fingerprint(stamps)
     info = os.stat(path)
     return info.st_size, str(info.st_mtime_ns)
 
@@ -328,6 +335,21 @@ def commit(path: str, *, optional: bool = False) -> Iterator[str]:
             os.unlink(temporary)
 
 
+@contextmanager
+def commit_folder(path: str) -> Iterator[str]:
+    """As `commit`, of a whole local folder; what has its name goes first."""
+    final = _local(path)
+    os.makedirs(os.path.dirname(final), exist_ok=True)
+    temporary = os.path.join(os.path.dirname(final), f"{TEMPORARY}{HOST}-{os.getpid()}-{os.urandom(4).hex()}-{os.path.basename(final)}")
+    os.mkdir(temporary)
+    try:
+        yield temporary
+        shutil.rmtree(final, ignore_errors=True)
+        os.rename(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def write_bytes(path: str, data: bytes) -> None:
     """A small file, at once."""
     with commit(path) as temporary:
@@ -356,6 +378,9 @@ def sweep(folder: str) -> None:
         for leftover in listing(folder):
             if leftover.startswith(TEMPORARY) and _is_abandoned(join(folder, leftover)):
                 remove(join(folder, leftover))
+        for leftover in folders(folder):
+            if leftover.startswith(TEMPORARY) and _is_abandoned(join(folder, leftover)):
+                shutil.rmtree(_local(join(folder, leftover)), ignore_errors=True)
 
 
 def _is_abandoned(temporary: str) -> bool:
@@ -409,6 +434,4 @@ def publish(sources: Sequence[str], targets: Sequence[str], folder: str) -> None
             try:
                 os.link(_local(source), temporary)
             except OSError:
-                import shutil
-
                 shutil.copyfile(_local(source), temporary)

@@ -15,9 +15,9 @@ from curate import places, store
 from curate.batch import Batch
 from curate.documents import bounded, read_documents
 from curate.errors import CurateError, RecipeError, StageError
-from curate.exchange import KeysWriter, Reduce, Settle, Verdict
+from curate.exchange import KeysWriter, Reduce, Settle, Verdict, verdict_name
 from curate.recipe import build, find
-from curate.stage import Bad, Global, Model, Skip, Source
+from curate.stage import Bad, Global, Model, Skip, Source, Trainer
 from curate.worker import outcome
 
 READERS = {  # by how a file's name ends
@@ -37,6 +37,8 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
         if not equals:
             raise RecipeError(f"--set {setting}: expected PARAMETER=VALUE")
         config[key] = places.scalar(value)
+    if issubclass(find(name), Trainer):
+        raise RecipeError(f"{name} trains a model from the documents of a run: `curate train RECIPE MODEL` does that")
     if issubclass(find(name), Source):
         config = {"paths": [file], **config}
         reader, stage = build(name, config), None
@@ -46,6 +48,7 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
     for key, value in vars(stage or reader).items():
         if isinstance(value, Model) and not store.exists(value.path):
             raise RecipeError(f"{name}: {key}: no such model file: {value.path}")
+    (stage or reader).check()
     books = Counter[str]()
     batches = list(_read(reader, documents, books) if stage is None or not _is_ours(file) else _first(file, documents))
     print(f"{reader.name}: {sum(map(len, batches)):,} documents" + "".join(f", {n:,} {what}" for what, n in books.most_common()))
@@ -66,7 +69,7 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
     first = 0
     for batch in batches:
         try:
-            after, checks = outcome(stage, batch, verdict.rows(first, len(batch)) if verdict else None)
+            after, checks, _ = outcome(stage, batch, verdict.rows(first, len(batch)) if verdict else None)
         except CurateError:
             raise
         except Exception as error:
@@ -144,9 +147,9 @@ def _verdict(stage: Global, batches: Sequence[Batch]) -> Verdict:
             keys.add(stage.emit(batch), first)
             first += len(batch)
         keys.close()
-        Reduce(stage, ((0, keys.path),), 1, store.join(folder, "reduced"))(0)
-        Settle(stage, store.join(folder, "reduced"), 1, store.join(folder, "verdict"))(0)
-        return Verdict(store.join(folder, "verdict"), 0)
+        Reduce(stage, (((0, keys.path),),), 1, store.join(folder, "reduced"))((0, 0))
+        Settle(stage, store.join(folder, "reduced"), 1, folder)(0)
+        return Verdict(store.join(folder, verdict_name(0)), 0)
 
 
 def _head(batch: Batch, row: int) -> str:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import store
-from curate.batch import Batch, Check
+from curate.batch import Batch, Check, Removed
 from curate.documents import Documents, Fates, Quarantine, bounded, read_documents
 from curate.errors import CurateError, LedgerError, StageError
 from curate.exchange import KeysWriter, Verdict
@@ -34,6 +34,7 @@ class Part:
     path: str
     docs: int
     size: int
+    verdict: str = ""  # file of what a barrier behind it decided
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,6 @@ class Setting:
     home: str  # folder of this pass's shards
     keys: str = ""  # folder of the keys for the barrier behind it
     partitions: int = 1
-    verdict: str = ""  # file of the barrier before it
     base: int = 0  # of this source's shards among those that the barrier before took
 
 
@@ -131,10 +131,10 @@ class _Run:
         self.read = StageStats(source, self.pass_.reader.name) if self.pass_.reader else None
 
     def run(self) -> Done:
-        names = {n: f"{self.at}.{n}" for n in ("parquet", "fates.parquet", "bad.jsonl")}
+        names = {n: f"{self.at}.{n}" for n in ("parquet", "fates.parquet", "lines.parquet", "bad.jsonl")}
         with ExitStack() as files:
             paths = {n: files.enter_context(store.commit(p, optional=True)) for n, p in names.items()}
-            documents, fates = Documents(paths["parquet"]), Fates(paths["fates.parquet"])
+            documents, fates = Documents(paths["parquet"]), Fates(paths["fates.parquet"], paths["lines.parquet"])
             self.bad = Quarantine(paths["bad.jsonl"])
             keys = None
             if self.pass_.leave:
@@ -151,8 +151,8 @@ class _Run:
                 keys.close()
             self.bad.close()
             self._balance(documents, fates, emitted if keys else None)
-        ends = [end for end, rows in (("parquet", documents.written), ("fates.parquet", fates.rows), ("bad.jsonl", self.bad.rows)) if rows]
-        sizes = {end: store.size(f"{self.at}.{end}") for end in ends}
+        rows = dict(zip(names, (documents.written, fates.rows, fates.rewritten, self.bad.rows), strict=True))
+        sizes = {end: store.size(f"{self.at}.{end}") for end in names if rows[end]}
         done = Done(self.job.number, documents.written, documents.size, sizes, [*([self.read] if self.read else []), *self.stats])
         store.write_json(f"{self.at}.json", done.to_json())
         return done
@@ -204,7 +204,7 @@ class _Run:
             if isinstance(item, Shard):
                 yield from ((batch, None) for batch in self._read(item))
                 continue
-            verdict = Verdict(self.setting.verdict, self.setting.base + item.number) if self.pass_.enter else None
+            verdict = Verdict(item.verdict, self.setting.base + item.number) if self.pass_.enter else None
             first = 0
             for batch in read_documents(item.path, self.batch_rows):
                 yield batch, verdict.rows(first, len(batch)) if verdict else None
@@ -297,8 +297,8 @@ def _unchanged(shard: Shard) -> None:
         raise CurateError(f"{path} has changed while the run was reading it; the same command begins anew with the file as it is now")
 
 
-def outcome(stage: Stage, batch: Batch, verdict: pa.Table | None) -> tuple[Batch, dict[str, Check]]:
-    """A stage's verb on a batch: the batch as rewritten, and what each rule found."""
+def outcome(stage: Stage, batch: Batch, verdict: pa.Table | None) -> tuple[Batch, dict[str, Check], Removed | None]:
+    """A stage's verb on a batch: the batch as rewritten, what each rule found, and the lines that were taken out."""
     result: Any
     match stage:
         case Filter():
@@ -311,11 +311,12 @@ def outcome(stage: Stage, batch: Batch, verdict: pa.Table | None) -> tuple[Batch
         case _:
             raise TypeError(f"{stage.name} is no Filter, Transform or Global")
     checks: Any = {}
+    removed = None
     match result:
         case Batch():
             batch = result
         case tuple() if not isinstance(result, Check):
-            batch, checks = result
+            batch, checks, removed = result if len(result) == 3 else (*result, None)
         case dict():
             checks = result
         case _:
@@ -327,14 +328,14 @@ def outcome(stage: Stage, batch: Batch, verdict: pa.Table | None) -> tuple[Batch
             raise TypeError(
                 f"rule {rule}: a bool for each of {len(batch)} documents is expected, found {passed.dtype} of shape {passed.shape}"
             )
-    return batch, found
+    return batch, found, removed
 
 
 def step(stage: Stage, stats: StageStats, batch: Batch, fates: Fates, verdict: pa.Table | None = None) -> Batch:
     """Run one stage on one batch and keep its books."""
     chars_in = int(batch.chars.sum())
     began = time.perf_counter()
-    rewritten, checks = outcome(stage, batch, verdict)
+    rewritten, checks, removed = outcome(stage, batch, verdict)
     if len(rewritten) != len(batch):
         raise ValueError(f"{len(rewritten)} documents came out of {len(batch)}; a stage drops documents by a rule")
     keep = np.ones(len(batch), np.bool_)
@@ -362,4 +363,6 @@ def step(stage: Stage, stats: StageStats, batch: Batch, fates: Fates, verdict: p
             stats.histograms[name] = stats.histograms[name] + bins if name in stats.histograms else bins
     if len(after) < len(batch):
         fates.add(rewritten, stage.name, checks, rule)
+    if removed is not None:
+        fates.add_lines(rewritten, stage.name, removed)
     return after

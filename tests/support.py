@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +15,12 @@ import yaml
 from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
+from curate.batch import Batch
+from curate.exchange import KeysWriter, Reduce, Settle, Verdict, verdict_name
 from curate.progress import Lines
 from curate.runner import Executor, Local
+from curate.stage import Global
+from curate.worker import outcome
 
 WORDS = [
     "the",
@@ -158,6 +163,53 @@ def run(recipe: str, out: Path, *settings: str, executor: Executor | None = None
 
         make(made, result.documents, str(out), executor, Lines())
     return result
+
+
+def through_barrier(
+    stage: Global, shards: Sequence[Sequence[str]], folder: Path, *, partitions: int = 1, rows: int = 1000
+) -> list[list[tuple[str | None, list[int], list[int]]]]:
+    """What a Global makes of each document of each shard: its text (None if dropped), the lines taken
+    out, and how many others held each.
+    """
+    files: list[list[tuple[int, str]]] = []
+    groups = stage.groups([len(texts) for texts in shards])
+    batches = [[_batch(number, texts, at, rows) for at in range(0, len(texts), rows)] for number, texts in enumerate(shards)]
+    for number, (group, shard) in enumerate(zip(groups, batches, strict=True)):
+        path = folder / f"keys-{number}.arrow"
+        writer = KeysWriter(stage, str(path), partitions)
+        for at, batch in enumerate(shard):
+            writer.add(stage.emit(batch), at * rows)
+        files += [[] for _ in range(group + 1 - len(files))]
+        if shard:
+            writer.close()
+            files[group].append((number, str(path)))
+    reduce = Reduce(stage, tuple(map(tuple, files)), partitions, str(folder / "reduced"))
+    for group in range(len(files)):
+        for part in range(partitions):
+            reduce((group, part))
+        Settle(stage, str(folder / "reduced"), len(shards), str(folder))(group)
+    out = []
+    for number, (group, shard) in enumerate(zip(groups, batches, strict=True)):
+        verdict = Verdict(str(folder / verdict_name(group)), number)
+        out.append([row for at, batch in enumerate(shard) for row in _applied(stage, batch, verdict.rows(at * rows, len(batch)))])
+    return out
+
+
+def _batch(shard: int, texts: Sequence[str], first: int, rows: int) -> Batch:
+    some = texts[first : first + rows]
+    ids = [f"s/{shard}:{first + n}" for n in range(len(some))]
+    return Batch.of(pa.record_batch({"id": ids, "text": pa.array(some, pa.large_string()), "source": ["s"] * len(some)}))
+
+
+def _applied(stage: Global, batch: Batch, verdict: pa.Table) -> list[tuple[str | None, list[int], list[int]]]:
+    after, checks, removed = outcome(stage, batch, verdict)
+    assert removed is not None
+    out = []
+    for row, text in enumerate(after.text.to_pylist()):
+        kept = all(check.passed[row] for check in checks.values())
+        low, high = int(removed.first[row]), int(removed.last[row])
+        out.append((text if kept else None, removed.line[low:high].tolist(), removed.others[low:high].tolist()))
+    return out
 
 
 def digests(out: Path) -> dict[str, str]:

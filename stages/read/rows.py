@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -11,11 +12,12 @@ MAX_BYTES = 8 << 20
 
 
 class Rows:
-    """Collects `id`, `text` and further string columns; `full` says when to `take` a batch."""
+    """Collects `id`, `text` and further columns, of strings or of a type that is named; `full` says when to `take` a batch."""
 
-    def __init__(self, columns: Sequence[str] = ()):
-        self.schema = pa.schema([("id", pa.string()), ("text", pa.large_string()), *((c, pa.string()) for c in columns)])
-        self._values: list[list[str | None]] = [[] for _ in self.schema]
+    def __init__(self, columns: Sequence[str | tuple[str, pa.DataType]] = ()):
+        more = [(c, pa.string()) if isinstance(c, str) else c for c in columns]
+        self.schema = pa.schema([("id", pa.string()), ("text", pa.large_string()), *more])
+        self._values: list[list[Any]] = [[] for _ in self.schema]
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -26,7 +28,7 @@ class Rows:
         """Whether it holds as much as a batch should."""
         return len(self) >= MAX_ROWS or self._bytes >= MAX_BYTES
 
-    def add(self, *values: str | None) -> None:
+    def add(self, *values: Any) -> None:
         """One document, in the order of the schema. Text must be free of lone surrogates."""
         for column, value in zip(self._values, values, strict=True):
             column.append(value)

@@ -82,13 +82,57 @@ def warc(folder: Path) -> dict[str, Any]:
     return archived(folder, records)
 
 
+def quality_model(folder: Path) -> dict[str, Any]:
+    return {**language_model(folder), "positive": "en"}
+
+
+def referenced(folder: Path) -> dict[str, Any]:
+    from classifiers.references import Urls
+    from curate.batch import Batch
+    from curate.stage import Totals
+
+    urls = "https://www.example.com/a/\nhttp://sub.example.org:8080/b?c=d"
+    data = pa.record_batch({"text": pa.array(["a"], pa.large_string()), "references": pa.array([urls])})
+    (folder / "set").mkdir()
+    Urls().train({"documents": [Urls().select(Batch.of(data), "documents", Totals(1, 1))]}, str(folder / "set"))
+    return {"urls": str(folder / "set")}
+
+
+def perplexity_models(folder: Path) -> dict[str, Any]:
+    from classifiers.perplexity import Train
+    from curate.batch import Batch
+    from curate.stage import Totals
+
+    texts = [text for text in TEXTS if text.strip()] * 4
+    data = {"id": [f"a:{n}" for n in range(len(texts))], "text": pa.array(texts, pa.large_string()), "language": ["en"] * len(texts)}
+    trainer = Train(pieces=300, order=3, estimator="own", memory=1e7)
+    (folder / "models").mkdir()
+    trainer.train({"documents": [trainer.select(Batch.of(pa.record_batch(data)), "documents", Totals(1, 1))]}, str(folder / "models"))
+    return {"models": str(folder / "models")}
+
+
+def wikipedia(folder: Path) -> dict[str, Any]:
+    page = (
+        "<page><title>T{0}</title><ns>0</ns><id>{0}</id><revision><timestamp>2022-06-20T00:00:00Z</timestamp>"
+        "<text>Lead {0}.\n== H ==\nBody. &lt;ref&gt;[http://a.example/{0} x]&lt;/ref&gt;</text></revision></page>"
+    )
+    pages = "".join(page.format(n) for n in range(1, 6))
+    dump = f"<mediawiki><siteinfo><dbname>enwiki</dbname></siteinfo>{pages}</mediawiki>"
+    (folder / "enwiki-pages-articles.xml").write_text(dump)
+    return {"paths": [f"{folder}/*.xml"], "references": "all"}
+
+
 EXAMPLES: dict[str, Example] = {
     "language.FastText": language_model,
+    "linear.Score": quality_model,
+    "perplexity.KenLM": perplexity_models,
     "read.hub.Hub": hub,
     "read.jsonl.Jsonl": jsonl,
     "read.parquet.Parquet": parquet,
     "read.warc.Warc": warc,
     "read.wet.Wet": wet,
+    "read.wikipedia.Wikipedia": wikipedia,
+    "references.Mark": referenced,
 }
 
 # Values for columns that stages read, taken in turn.
@@ -98,8 +142,12 @@ COLUMNS: dict[str, list[Any]] = {
     "url": ["https://example.com/a", None, "http://sub.example.org:8080/b?c=d#e", "not a url", ""],
     "date": ["2020-01-01", None, "2023-12-31T23:59:59Z"],
     "title": ["A title", None, ""],
+    "quality": [0.9, 0.25, None, 0.2499, 0.0, 1.0],
+    "perplexity": [339.9, 340.0, None, 520.0, 12.5, 3e38, 1.0],
+    "bucket": ["head", "middle", "tail", "all", ""],
+    "references": ["https://example.com/a\nhttp://example.org", None, ""],
 }
-TYPES = {"language_score": pa.float32()}
+TYPES = {"language_score": pa.float32(), "quality": pa.float32(), "perplexity": pa.float32()}
 
 TEXTS = (
     "",

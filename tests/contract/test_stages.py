@@ -19,11 +19,11 @@ from curate import recipe
 from curate.batch import Batch, Check
 from curate.errors import RecipeError
 from curate.exchange import KeysWriter, Reduce, Settle, Verdict
-from curate.stage import Bad, Filter, Global, Skip, Source, Stage
+from curate.stage import Bad, Filter, Global, Skip, Source, Stage, Trainer
 from curate.worker import outcome
 
 CATALOGUE = recipe.catalogue()
-LOCAL = [name for name, cls in CATALOGUE.items() if not issubclass(cls, Source | Global)]
+LOCAL = [name for name, cls in CATALOGUE.items() if not issubclass(cls, Source | Global | Trainer)]
 BARRIERS = [name for name, cls in CATALOGUE.items() if issubclass(cls, Global)]
 SOURCES = [name for name, cls in CATALOGUE.items() if issubclass(cls, Source)]
 ROWS = Sequence[tuple[dict[str, Any], dict[str, tuple[Any, ...]]]]
@@ -60,7 +60,7 @@ def documents(stage: Stage, texts: Sequence[str]) -> pa.RecordBatch:
 
 def judged(stage: Stage, batch: Batch, verdict: pa.Table | None = None) -> ROWS:
     """Per document: its columns afterwards, and what each rule found."""
-    after, checks = outcome(stage, batch, verdict)
+    after, checks, _ = outcome(stage, batch, verdict)
     assert len(after) == len(batch)
     for rule, check in checks.items():
         assert isinstance(rule, str)
@@ -109,9 +109,9 @@ def test_an_empty_batch_gives_an_empty_batch_of_the_same_columns(name: str, home
     stage = built(name, home)
     data = documents(stage, TEXTS)
     for empty in (data.slice(0, 0), documents(stage, [])):
-        after, checks = outcome(stage, Batch.of(empty), None)
+        after, checks, _ = outcome(stage, Batch.of(empty), None)
         assert judged(stage, Batch.of(empty)) == []
-        whole, rules = outcome(stage, Batch.of(data), None)
+        whole, rules, _ = outcome(stage, Batch.of(data), None)
         assert after.data.schema == whole.data.schema
         assert list(checks) == list(rules)
     assert judged(stage, Batch.of(data).where(np.zeros(len(data), np.bool_))) == []
@@ -121,9 +121,9 @@ def test_an_empty_batch_gives_an_empty_batch_of_the_same_columns(name: str, home
 def test_the_columns_that_come_out_are_those_declared(name: str, home: Path):
     stage = built(name, home)
     before = Batch.of(documents(stage, TEXTS))
-    after, _ = outcome(stage, before, None)
+    after, _, _ = outcome(stage, before, None)
     assert set(after.names) == {*before.names, *stage.adds}
-    one, _ = outcome(stage, Batch.of(documents(stage, [""])), None)
+    one, _, _ = outcome(stage, Batch.of(documents(stage, [""])), None)
     assert one.data.schema == after.data.schema  # types do not depend on what the documents hold
     for column in ("id", "source"):
         assert after[column].equals(before[column])
@@ -241,11 +241,11 @@ def through(stage: Global, folder: Path, *, partitions: int, rows: int, seed: in
             writer.close()
             files.append((number, path))
     for part in range(partitions):
-        Reduce(stage, tuple(files), partitions, str(folder / "reduced"))(part)
-    Settle(stage, str(folder / "reduced"), len(SHARDS), str(folder / "verdict.arrow"))(0)
+        Reduce(stage, (tuple(files),), partitions, str(folder / "reduced"))((0, part))
+    Settle(stage, str(folder / "reduced"), len(SHARDS), str(folder))(0)
     out = []
     for number, shard in enumerate(batches):
-        verdict = Verdict(str(folder / "verdict.arrow"), number)
+        verdict = Verdict(str(folder / "verdict-00000"), number)
         out.append([row for at, part in enumerate(shard) for row in judged(stage, Batch.of(part), verdict.rows(at * rows, len(part)))])
     return out
 

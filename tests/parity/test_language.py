@@ -103,7 +103,7 @@ def test_the_model_does_not_travel_with_the_stage(own: str):
 
 def test_a_file_that_is_no_model_is_named(tmp_path: Path):
     (tmp_path / "lid.bin").write_text("version https://git-lfs.github.com/spec/v1")
-    with pytest.raises(CurateError, match=r"lid\.bin is no fastText model"):
+    with pytest.raises(CurateError, match=r"lid\.bin is a Git LFS pointer"):
         _ = FastText(Model(str(tmp_path / "lid.bin"))).loaded
 
 
