@@ -138,7 +138,7 @@ def lines(texts: list[str]) -> None:
         print(f"  equal to the plain loop: {same == plain_loop(texts)}")
 
 
-def reduce(texts: list[str]) -> None:
+def reduce(_: list[str]) -> None:
     """Memory of one reduce over many distinct lines, in a process of its own."""
     rows = 30_000_000
     with tempfile.TemporaryDirectory() as folder:

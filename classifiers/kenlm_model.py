@@ -48,7 +48,7 @@ class Pair:
 
     def encode(self, text: str) -> list[str]:
         """The pieces of normalised text."""
-        return self.pieces.encode(text, out_type=str) if text else []  # type: ignore[no-any-return]
+        return self.pieces.encode(text, out_type=str) if text else []
 
     def score(self, sentence: str) -> tuple[float, int]:
         """(log10 of the probability, number of pieces) of a sentence that is not yet normalised."""

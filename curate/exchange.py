@@ -49,7 +49,8 @@ class KeysWriter:
         table = self.stage.combine(pa.Table.from_batches(self._held)).combine_chunks()
         self._held, self._bytes = [], 0
         key, doc = table["key"].to_numpy(), table["doc"].to_numpy()
-        table = table.take(pa.array(in_order(key, doc))).combine_chunks()
+        if not (key[1:] > key[:-1]).all():
+            table = table.take(pa.array(in_order(key, doc))).combine_chunks()
         if self._out is None:
             self._out = pa.ipc.new_file(self.path, table.schema)
         ends = np.searchsorted(table["key"].to_numpy(), edges(self.partitions)[1:]).tolist()

@@ -86,28 +86,33 @@ def hash_documents(data, start, end, seed):
     return out
 
 
-@njit(cache=True)
 def split_lines(data, start, end):
-    """The pieces between line feeds, empty ones included: str.split("\\n"), so that "\\n".join gives the text again."""
+    """The pieces between line feeds, empty ones included: str.split("\\n"), so that "\\n".join gives the text again.
+
+    Returns first, last (int64 per document) and, per line, start and end (int32).
+    """
+    low, high = (int(start.min()), int(end.max())) if len(start) else (0, 0)
+    return _between(np.flatnonzero(data[low:high] == 10) + low, start, end)
+
+
+@njit(cache=True)
+def _between(feeds, start, end):
     docs = len(start)
     first, last = np.empty(docs, np.int64), np.empty(docs, np.int64)
-    n = docs
+    n = np.int64(0)
     for d in range(docs):
-        for i in range(start[d], end[d]):
-            n += data[i] == 10
-    line_start, line_end = np.empty(n, np.int32), np.empty(n, np.int32)
-    n = 0
-    for d in range(docs):
+        at = np.searchsorted(feeds, start[d])
         first[d] = n
-        line_start[n] = start[d]
-        for i in range(start[d], end[d]):
-            if data[i] == 10:
-                line_end[n] = i
-                n += 1
-                line_start[n] = i + 1
-        line_end[n] = end[d]
-        n += 1
+        n += np.searchsorted(feeds, end[d]) - at + 1
         last[d] = n
+    line_start, line_end = np.empty(n, np.int32), np.empty(n, np.int32)
+    for d in range(docs):
+        at = np.searchsorted(feeds, start[d]) - first[d]
+        line_start[first[d]] = start[d]
+        for k in range(first[d], last[d] - 1):
+            line_end[k] = feeds[at + k]
+            line_start[k + 1] = feeds[at + k] + 1
+        line_end[last[d] - 1] = end[d]
     return first, last, line_start, line_end
 
 

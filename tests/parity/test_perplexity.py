@@ -540,6 +540,19 @@ def test_a_language_of_too_little_text_is_left_out_unless_it_was_asked_for(tmp_p
         trained(tmp_path, batch, hard_limit=True, pieces=60, languages=("en", "xx"))
 
 
+def test_a_language_whose_estimate_fails_leaves_no_half_a_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = kenlm_training.estimate
+
+    def failing(sentences: Any, path: str, *rest: Any) -> None:
+        if Path(path).name == "de.arpa":
+            raise CurateError("no room")
+        whole(sentences, path, *rest)
+
+    monkeypatch.setattr(kenlm_training, "estimate", failing)
+    assert trained(tmp_path, corpus())["left_out"] == {"de": "no room"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["en.arpa.bin", "en.sp.model"]
+
+
 def test_what_estimates_is_part_of_the_identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Train().identity == Train(estimator="own").identity
