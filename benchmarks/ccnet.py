@@ -49,8 +49,12 @@ def pages(folder: str | None) -> list[str]:
 
 def batches(texts: Sequence[str]) -> list[Batch]:
     """As a worker gets them."""
-    data = {"id": [str(n) for n in range(len(texts))], "text": pa.array(texts, pa.large_string()), "source": ["web"] * len(texts)}
-    return list(bounded(pa.record_batch(data), 4096))
+    return list(bounded(pa.record_batch(columns(texts)), 4096))
+
+
+def columns(texts: Sequence[str]) -> dict[str, Any]:
+    """Of a record batch."""
+    return {"id": [str(n) for n in range(len(texts))], "text": pa.array(texts, pa.large_string()), "source": ["web"] * len(texts)}
 
 
 def fresh(given: Sequence[Batch]) -> list[Batch]:
@@ -203,7 +207,93 @@ def language(texts: list[str]) -> None:
     print(f"language: {rates}: {ratio:.3f}")
 
 
-PARTS: dict[str, Callable[[list[str]], None]] = {"lines": lines, "reduce": reduce, "language": language}
+# -- perplexity -------------------------------------------------------------------------------------------------------------------------
+
+
+def perplexity(texts: list[str]) -> None:
+    """The stage against the bare calls of both libraries on the same strings, and where the time goes."""
+    from classifiers.normalise import normalise
+    from classifiers.perplexity import KenLM, Train
+    from curate.stage import Totals
+
+    half = len(texts) // 2
+    trainer = Train(languages=("en",), pieces=16_000, estimator="own")
+    learnt = pa.record_batch({**columns(texts[:half]), "language": ["en"] * half})
+    totals = Totals(half, sum(map(len, texts[:half])))
+    with tempfile.TemporaryDirectory() as folder:
+        trainer.train({"documents": [trainer.select(Batch.of(learnt), "documents", totals)]}, folder)
+        stage = KenLM(Model(folder), language="en")
+        import kenlm
+        import sentencepiece
+
+        pieces = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/en.sp.model")
+        lm = kenlm.Model(f"{folder}/en.arpa.bin")
+        given = batches(texts[half:])
+        strings = [normalise(t) for t in texts[half:]]
+
+        def bare() -> list[float]:
+            return [lm.score(" ".join(pieces.encode(t, out_type=str)), bos=True, eos=True) for t in strings]
+
+        size = sum(len(t.encode()) for t in texts[half:]) / 1e6
+        ours, theirs, ratio = pairs(lambda: [stage.apply(b) for b in fresh(given)], bare)
+        print(
+            f"perplexity: {size / ours:.2f} MB/s; a bare SentencePiece + kenlm loop on normalised strings {size / theirs:.2f}: {ratio:.3f}"
+        )
+        encoded = [" ".join(pieces.encode(t, out_type=str)) for t in strings]
+        normal = timed(lambda: [normalise(t) for t in texts[half:]])
+        encode = timed(lambda: [pieces.encode(t, out_type=str) for t in strings])
+        score = timed(lambda: [lm.score(t, bos=True, eos=True) for t in encoded])
+        whole = normal + encode + score
+        print(f"  of the time: normalise {normal / whole:.0%}, encode {encode / whole:.0%}, score {score / whole:.0%}")
+
+
+def share(_: list[str]) -> None:
+    """Two processes that score with one binary of about 1 GB: what each holds for itself."""
+    from classifiers.ngrams import kenlm_binary, kneser_ney
+
+    home = WORK / "share"
+    binary = home / "en.arpa.bin"
+    if not binary.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(1)
+        words = np.char.add("w", np.arange(30_000).astype(str))
+        sentences = (" ".join(words[rng.integers(0, len(words), 20)]) for _ in range(550_000))
+        kneser_ney.estimate(sentences, str(home / "en.arpa"), folder=str(home))
+        kenlm_binary.build(str(home / "en.arpa"), str(binary))
+        (home / "en.arpa").unlink()
+    command = [sys.executable, __file__, "--hold", str(binary)]
+    workers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for worker in workers:
+        worker.stdout.readline()
+    print(f"share: a binary of {binary.stat().st_size / 1e6:,.0f} MB, two processes")
+    for worker in workers:
+        lines = Path(f"/proc/{worker.pid}/smaps_rollup").read_text().splitlines()[1:]
+        sizes = {line.split(":")[0]: int(line.split()[1]) / 1e3 for line in lines}
+        private = sizes["Private_Clean"] + sizes["Private_Dirty"]
+        print(f"  resident {sizes['Rss']:,.0f} MB, of its own {private:,.0f} MB, share of what is shared {sizes['Pss'] - private:,.0f} MB")
+    for worker in workers:
+        worker.communicate("\n")
+
+
+def hold(binary: str) -> None:
+    """Load a model as the stage does, score with all of it, and wait."""
+    from classifiers import kenlm_model
+
+    lm = kenlm_model.load_lm(binary, None, "POPULATE_OR_LAZY")
+    rng = np.random.default_rng(2)
+    for _ in range(1000):
+        lm.score(" ".join(f"w{n}" for n in rng.integers(0, 30_000, 20)), bos=True, eos=True)
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
+PARTS: dict[str, Callable[[list[str]], None]] = {
+    "lines": lines,
+    "reduce": reduce,
+    "language": language,
+    "perplexity": perplexity,
+    "share": share,
+}
 
 
 def main() -> None:
@@ -211,8 +301,12 @@ def main() -> None:
     parser.add_argument("parts", nargs="*")
     parser.add_argument("--wet", help="a folder of WET files")
     parser.add_argument("--reduce-in", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--hold", help=argparse.SUPPRESS)
     options = parser.parse_args()
     pin_threads()
+    if options.hold:
+        hold(options.hold)
+        return
     if options.reduce_in:
         reduce_in(options.reduce_in[0], int(options.reduce_in[1]))
         return

@@ -25,8 +25,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from classifiers import kenlm_binary, kenlm_model, kneser_ney
+from classifiers import kenlm_model
 from classifiers.drawn import other_hash
+from classifiers.ngrams import kenlm_binary, kneser_ney
 from curate.batch import Array
 from curate.errors import CurateError
 

@@ -1,6 +1,7 @@
-"""KenLM's own estimator, lmplz, for tests that hold ours against it: found, or built once from KenLM's source distribution.
+"""KenLM's own programs, lmplz and build_binary, for tests that hold ours against them: found, or built once from KenLM's source
+distribution.
 
-It is looked for on the PATH, in the folder that CURATE_LMPLZ names, and in a cache in the temporary folder; then it is built there.
+They are looked for on the PATH, in the folder that CURATE_LMPLZ names, and in a cache in the temporary folder; then they are built there.
 """
 
 from __future__ import annotations
@@ -19,41 +20,50 @@ import pytest
 VERSION = "0.3.0"  # of the kenlm package
 
 
-def path() -> str:
-    """Where lmplz is; skips the test where it is nowhere and cannot be built."""
-    found, missing = _found()
+PROGRAMS = ("lmplz", "build_binary")
+
+
+def path(program: str = "lmplz") -> str:
+    """Where the program is; skips the test where it is nowhere and cannot be built."""
+    found, missing = _found(program)
     if not found:
-        pytest.skip(f"lmplz is neither on the PATH nor can it be built here: {missing}")
+        pytest.skip(f"{program} is neither on the PATH nor can it be built here: {missing}")
     return found
 
 
 @functools.cache
-def _found() -> tuple[str, str]:
+def _found(program: str) -> tuple[str, str]:
     """(path or "", what is missing)."""
-    if found := shutil.which("lmplz") or shutil.which("lmplz", path=os.environ.get("CURATE_LMPLZ", os.devnull)):
+    if found := shutil.which(program) or shutil.which(program, path=os.environ.get("CURATE_LMPLZ", os.devnull)):
         return found, ""
-    cache = Path(tempfile.gettempdir()) / f"curate-lmplz-{VERSION}-{os.getuid()}"
-    if (cache / "lmplz").exists() and cache.stat().st_uid == os.getuid():  # a program of somebody else's is not run
-        return str(cache / "lmplz"), ""
+    cache = Path(tempfile.gettempdir()) / f"curate-kenlm-{VERSION}-{os.getuid()}"
+    if _is_ours(cache, program):
+        return str(cache / program), ""
     for tool in ("cmake", "c++", "make"):
         if not shutil.which(tool):
             return "", f"no {tool}"
-    with tempfile.TemporaryDirectory(prefix="curate-lmplz-") as work:
+    with tempfile.TemporaryDirectory(prefix="curate-kenlm-") as work:
         if missing := _build(Path(work)):
             return "", missing
         done = Path(work) / "done"
         done.mkdir()
-        shutil.copy(Path(work) / "build/bin/lmplz", done)
+        for name in PROGRAMS:
+            shutil.copy(Path(work) / "build/bin" / name, done)
         try:
             done.rename(cache)
         except OSError:  # another process was first
-            if not (cache / "lmplz").exists() or cache.stat().st_uid != os.getuid():
+            if not _is_ours(cache, program):
                 return "", f"no place for it: {cache} is taken"
-    return str(cache / "lmplz"), ""
+    return str(cache / program), ""
+
+
+def _is_ours(cache: Path, program: str) -> bool:
+    """Whether the program is there; one of somebody else's is not run."""
+    return (cache / program).exists() and cache.stat().st_uid == os.getuid()
 
 
 def _build(work: Path) -> str:
-    """Build lmplz as work/build/bin/lmplz; what is missing, or an empty string."""
+    """Build the programs in work/build/bin; what is missing, or an empty string."""
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "kenlm", f"kenlm=={VERSION}", "-d", str(work)]
     if not _runs(pip):
         return "KenLM's source, which pip could not download"
@@ -70,7 +80,7 @@ def _build(work: Path) -> str:
     ]
     if not _runs(configure):
         return "a library that KenLM's build asks for (the headers of Boost, zlib)"
-    if not _runs(["cmake", "--build", str(work / "build"), "--target", "lmplz", "--parallel", "2"]):
+    if not _runs(["cmake", "--build", str(work / "build"), "--target", *PROGRAMS, "--parallel", "2"]):
         return "a compiler that builds KenLM"
     return ""
 

@@ -6,19 +6,19 @@ import hashlib
 import os
 import random
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import lmplz
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from classifiers import kenlm_binary
-from classifiers.kneser_ney import estimate
+from classifiers.ngrams import arpa_reader, kenlm_binary
+from classifiers.ngrams.kneser_ney import estimate
 from curate.errors import CurateError
 
 kenlm = pytest.importorskip("kenlm")
@@ -57,10 +57,7 @@ SMALL_SHA256 = "63c5749ba62da7a28a723f6713d327777cafb187ba129c4e37c7cb8f83f6a0e3
 
 def build_binary(arpa: Path, path: Path) -> bool:
     """KenLM's own file, and whether it made one; skips the test where build_binary is nowhere."""
-    program = shutil.which("build_binary") or shutil.which("build_binary", path=os.environ.get("CURATE_LMPLZ", os.devnull))
-    if not program:
-        pytest.skip("KenLM's build_binary is neither on the PATH nor in the folder that CURATE_LMPLZ names")
-    return subprocess.run([program, str(arpa), str(path)], capture_output=True, check=False).returncode == 0
+    return subprocess.run([lmplz.path("build_binary"), str(arpa), str(path)], capture_output=True, check=False).returncode == 0
 
 
 def written(folder: Path, text: str | bytes, name: str = "model.arpa") -> Path:
@@ -183,7 +180,7 @@ def test_books_have_the_bytes_of_build_binary(books: tuple[Path, list[list[str]]
 def test_neither_memory_nor_blocks_change_the_bytes(books: tuple[Path, list[list[str]]], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = built(books[0]).read_bytes()
     assert built(books[0], memory=0).read_bytes() == whole
-    monkeypatch.setattr(kenlm_binary, "_ROWS", 7)
+    monkeypatch.setattr(arpa_reader, "_ROWS", 7)
     assert built(books[0]).read_bytes() == whole
 
 

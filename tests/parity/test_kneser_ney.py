@@ -22,8 +22,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from classifiers.kneser_ney import Estimate, closed_form, estimate
-from classifiers.ngram_sort import Runs, Scratch
+from classifiers.ngrams.kneser_ney import Estimate, closed_form, estimate
+from classifiers.ngrams.sort import Runs, Scratch
 from curate.errors import CurateError
 
 ROOT = Path(__file__).parents[2]
@@ -209,7 +209,7 @@ def test_rows_sorted_by_runs_come_out_as_sorted_at_once(
 MEMORY = """
 import resource, sys
 import numpy as np
-from classifiers.kneser_ney import estimate
+from classifiers.ngrams.kneser_ney import estimate
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 def text(sentences):
     rng = np.random.default_rng(1)

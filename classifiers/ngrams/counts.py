@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from classifiers.ngram_sort import Column, Runs, Scratch, sorted_order
+from classifiers.ngrams.sort import Column, Runs, Scratch, sorted_order
 from curate.errors import CurateError
 from curate.kernels.text import mix
 

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from classifiers import arpa
-from classifiers.ngram_counts import BEGIN, END, UNKNOWN, Corpus, Ngrams, Vocabulary, adjust, count, encoded
-from classifiers.ngram_sort import Column, Runs, Scratch
+from classifiers.ngrams import arpa_writer
+from classifiers.ngrams.counts import BEGIN, END, UNKNOWN, Corpus, Ngrams, Vocabulary, adjust, count, encoded
+from classifiers.ngrams.sort import Column, Runs, Scratch
 from curate.errors import CurateError
 
 Array = npt.NDArray[Any]
@@ -244,7 +244,7 @@ def _higher(ngrams: Ngrams, back: Runs, lower: Column, rows: int) -> Found:
 
 
 def _write(file: BinaryIO, vocabulary: Vocabulary, ngrams: list[Ngrams], discounts: list[Discounts], scratch: Scratch, rows: int) -> None:
-    writer = arpa.Writer(file, [n.ids.rows for n in ngrams], vocabulary.letters, vocabulary.ends)
+    writer = arpa_writer.Writer(file, [n.ids.rows for n in ngrams], vocabulary.letters, vocabulary.ends)
     found = _unigrams(ngrams[0], discounts[0], _piece(rows))
     for k, longer in enumerate(ngrams[1:], 1):
         weights, above = Column(scratch, np.float64), Column(scratch, np.float64)
