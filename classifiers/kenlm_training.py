@@ -33,20 +33,21 @@ from curate.errors import CurateError
 
 LONGEST = 4192  # bytes: SentencePiece's max_sentence_length
 RESERVED = frozenset({"<s>", "</s>", "<unk>"})  # words of KenLM's own; as pieces of a text they mean nothing and are left out
-
-
-HELD_OUT = 100  # one document in so many is not learnt from
+HELD_OUT = 100  # one document in so many is not learnt from; of few documents one in HELD_OUT_OF_FEW
+FEW, HELD_OUT_OF_FEW = 5000, 10
 TRIED = 2000  # of those held out, at most
 
 
-def limits(documents: Iterable[pa.RecordBatch], most: int) -> dict[str, int]:
-    """{language: the greatest rank that is used}, so that there are `most` documents of each language, or all there are."""
+def limits(documents: Iterable[pa.RecordBatch], most: int) -> dict[str, tuple[int, int]]:
+    """{language: (the greatest rank that is used, one document in how many is held out)}, so that there are `most` documents of each
+    language, or all there are."""
     ranks: dict[str, list[Array]] = {}
     for batch in documents:
         for language in pc.unique(batch["language"]).to_pylist():
             ranks.setdefault(language, []).append(batch["rank"].filter(pc.equal(batch["language"], language)).to_numpy())
     together = {language: np.concatenate(parts) for language, parts in ranks.items()}
-    return {name: int(np.partition(r, most - 1)[most - 1] if len(r) > most else r.max()) for name, r in together.items()}
+    greatest = {name: int(np.partition(r, most - 1)[most - 1] if len(r) > most else r.max()) for name, r in together.items()}
+    return {name: (greatest[name], HELD_OUT if min(len(r), most) > FEW else HELD_OUT_OF_FEW) for name, r in together.items()}
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Texts:
     documents: Iterable[pa.RecordBatch]  # with columns language, rank (uint64) and text
     language: str
     limit: int  # of rank
+    every: int = HELD_OUT  # one document in so many is held out
 
     def learnt(self) -> Iterator[str]:
         """Those to learn from."""
@@ -69,7 +71,7 @@ class Texts:
         for batch in self.documents:
             rank = batch["rank"].to_numpy()
             mine = pc.equal(batch["language"], self.language).to_numpy(zero_copy_only=False)
-            mine &= (rank <= np.uint64(self.limit)) & ((rank % np.uint64(HELD_OUT) == 0) == held_out)
+            mine &= (rank <= np.uint64(self.limit)) & ((rank % np.uint64(self.every) == 0) == held_out)
             for row in np.flatnonzero(mine).tolist():
                 yield batch["text"][row].as_py(), int(rank[row])
 

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from classifiers import fasttext_model
 from classifiers.drawn import Drawn, hash_ids, other_hash, share_of
-from curate.batch import Batch, at_least
+from curate.batch import Batch, Check, at_least
 from curate.errors import CurateError, RecipeError
 from curate.stage import Checks, Filter, Model, Totals, Trainer, Transform
 
@@ -69,7 +69,7 @@ class Keep(Filter):
         checks: Checks = {"unsure": at_least(score, self.least)}
         if self.languages:
             mine = np.isin(batch["language"].to_numpy(zero_copy_only=False).astype(str), self.languages)
-            checks = {"other_language": mine, **checks}
+            checks = {"other_language": Check(mine, score), **checks}
         return checks
 
 

@@ -70,7 +70,7 @@ class Train(Trainer):
     further: str | int | bool | None = None  # a second such value, used only where the first has fewer than `min_positives` documents
     examples: int = 150_000  # of each class, at most. RedPajama: 300,000 pages in all; RedPajama-V2: 75,000 of each class
     balance: bool = True  # as many of one class as of the other. RedPajama: nearly; RedPajama-V2: yes
-    shuffle: bool = True  # RedPajama-V2; RedPajama learns from all positives first
+    shuffle: bool = True  # RedPajama-V2. RedPajama's file has the positives first, but 12 threads read it from 12 places; here one does
     min_chars: int = 1000  # of positives only (RedPajama)
     min_positives: int = 100  # fewer are too few to learn from, or to measure by
     held_out: float = 0.1  # share of the documents that is measured on
@@ -201,12 +201,22 @@ class Train(Trainer):
         if threshold is None:
             assert self.retain is not None
             threshold = held_out.threshold_that_retains(negatives, self.retain)
+        kept = held_out.kept(positives, negatives, threshold)
+        warnings = []
+        if kept["positives"] == kept["negatives"]:
+            warnings.append(
+                f"a threshold of {threshold:.4g} does not part the held-out documents: of both classes {kept['negatives']:.0%} would stay. "
+                "There may be too few examples, or `epoch` and `lr` are too low for so few; the card's curve shows other thresholds"
+            )
+        if low <= 0.5 <= high:
+            warnings.append(f"an AUC of {area:.3f} [{low:.3f}, {high:.3f}] on {len(positives) + len(negatives):,} documents may be chance")
         return {
             "auc": area,
             "auc_interval": [low, high],
             "threshold": threshold,
-            "kept": held_out.kept(positives, negatives, threshold),
+            "kept": kept,
             "curve": held_out.curve(positives, negatives),
+            **({"warnings": warnings} if warnings else {}),
         }
 
 

@@ -8,7 +8,7 @@ Cost: 5.2 MB/s per core of web text in many scripts: a quarter of the time is th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from classifiers import kenlm_model, kenlm_training
 from classifiers.drawn import hash_ids, other_hash, share_of
 from classifiers.kenlm_model import Pair
-from classifiers.normalise import normalise
+from classifiers.normalise_kernel import normalise_spans
 from curate.batch import Array, Batch, Check
 from curate.errors import CurateError, RecipeError
 from curate.kernels.text import hash_documents
@@ -74,9 +74,10 @@ class KenLM(Transform):
 
     def apply(self, batch: Batch) -> Batch:
         perplexity = np.full(len(batch), np.nan)
-        for n, (text, language) in enumerate(zip(batch.text, _languages(batch, self.language), strict=True)):
+        data, start, end = batch.utf8
+        for n, language in enumerate(_languages(batch, self.language)):
             pair = self._pair(language)
-            found = pair.perplexity(text.as_py(), self.newline) if pair else None
+            found = pair.perplexity(data[start[n] : end[n]], self.newline) if pair else None
             if found is not None:
                 perplexity[n] = min(round(found, 1), _MOST)
         return batch.with_column("perplexity", pa.array(perplexity.astype(np.float32), from_pandas=True))  # null for NaN
@@ -243,8 +244,8 @@ _OVERDRAWN = 10  # times `documents`: so many of each language are selected, abo
 class Train(Trainer):
     """Makes the pairs of models that KenLM scores with, as CCNet's makefile does: one for each language.
 
-    One document in a hundred is held out. The card says what each model was made of, the perplexity of the documents held out, and
-    in what share of them the text is less perplexing than its own words in another order.
+    One document in a hundred is held out, of fewer than 5,000 one in ten. The card says what each model was made of, the perplexity of
+    the documents held out, and in what share of them the text is less perplexing than its own words in another order.
     """
 
     languages: tuple[str, ...] = ()  # empty: all that the documents have
@@ -289,18 +290,24 @@ class Train(Trainer):
         if self.languages:
             chosen &= pc.is_in(language, pa.array(self.languages, pa.string())).to_numpy(zero_copy_only=False)
         batch, rank, language = batch.where(chosen), rank[chosen], language.filter(pa.array(chosen))
-        texts = [self._sentences(text, size) for text, size in zip(batch.text.to_pylist(), self._sizes(batch), strict=True)]
+        texts = [self._sentences(text) for text in self._chosen(batch)]
         some = np.array([bool(t) for t in texts], np.bool_)
         columns = {"language": language, "rank": pa.array(rank), "text": pa.array(texts, pa.large_string())}
         return pa.record_batch(columns).filter(pa.array(some))
 
-    def _sizes(self, batch: Batch) -> list[int | None]:
-        return pc.fill_null(batch["opening_chars"], 0).to_pylist() if self.opening else [None] * len(batch)
+    def _chosen(self, batch: Batch) -> Iterator[Array]:
+        """uint8 of UTF-8 of what of each document is to be learnt."""
+        if self.opening:
+            size = pc.fill_null(batch["opening_chars"], 0).to_pylist()
+            yield from (kenlm_model.as_utf8(text[:n]) for text, n in zip(batch.text.to_pylist(), size, strict=True))
+        else:
+            data, start, end = batch.utf8
+            yield from (data[low:high] for low, high in zip(start, end, strict=True))
 
-    def _sentences(self, text: str, size: int | None) -> str:
+    def _sentences(self, text: Array) -> bytes:
         """What there is to learn of a document, normalised: one sentence on each line, empty ones left out."""
-        lines = (normalise(line) for line in kenlm_model.sentences(text[:size], self.newline))
-        return "\n".join(line for line in lines if line)
+        found = normalise_spans(text, *kenlm_model.spans(text, self.newline), self.newline == "space")
+        return b"\n".join(filter(None, found))
 
     def train(self, selected: Mapping[str, Iterable[pa.RecordBatch]], folder: str) -> dict[str, Any]:
         documents = selected["documents"]
@@ -312,7 +319,7 @@ class Train(Trainer):
         made: dict[str, Any] = {}
         for name in sorted(set(self.languages or limits) - set(left_out)):
             try:
-                made[name] = kenlm_training.train_pair(kenlm_training.Texts(documents, name, limits[name]), folder, settings)
+                made[name] = kenlm_training.train_pair(kenlm_training.Texts(documents, name, *limits[name]), folder, settings)
             except CurateError as error:
                 if self.languages:
                     raise CurateError(f"language {name}: {error}") from None

@@ -315,6 +315,8 @@ def train(plan: Plan, made: Training, finished: dict[str, list[Finished]], out: 
     for _ in executor.map(work, [0], trainer.resources):
         progress.advance(0)
     training.forget_selected(home)
+    for warning in training.read_card(made, out).get("warnings", []):
+        progress.warn(f"model {made.name}: {warning}")
 
 
 def publish(finished: dict[str, list[Finished]], out: str) -> dict[str, list[Part]]:

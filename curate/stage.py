@@ -238,7 +238,8 @@ class Trainer(Stage):
 
     @abstractmethod
     def train(self, selected: Mapping[str, Iterable[pa.RecordBatch]], folder: str) -> dict[str, Any]:
-        """Write the model's files into a folder, and return its card: plain values that say what it was made of and how good it is.
+        """Write the model's files into a folder, and return its card: plain values that say what it was made of and how good it is. What
+        stands in it under `warnings`, a list of sentences, is said to the user.
 
         `selected` holds, by role, what was selected in corpus order, to be read as often as needed. Raises CurateError where the
         documents cannot make a model.

@@ -122,6 +122,13 @@ def test_the_least_score_is_kept_and_less_dropped():
     assert kept(Keep(least=0.0)) == {"unsure": [True] * 4}
 
 
+def test_the_score_is_rounded_to_two_decimals_before_it_is_compared():
+    """CCNet's effective threshold: 0.495 is kept, 0.494 and 0.4949 are not."""
+    batch = batch_of("abc").with_column("language", pa.array(["en"] * 3))
+    batch = batch.with_column("language_score", np.array([0.495, 0.494, 0.4949], np.float64))
+    assert [list(Keep(decimals=d).keep(batch)["unsure"].passed) for d in (2, None)] == [[True, False, False], [False] * 3]  # type: ignore[union-attr]
+
+
 def test_other_languages_are_dropped_by_a_rule_of_their_own():
     assert kept(Keep(languages=("en",)))["other_language"] == [True, True, False, False]
     assert kept(Keep(languages=("en", "fr")))["other_language"] == [True, True, True, False]

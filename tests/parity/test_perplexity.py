@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import shutil
 import subprocess
@@ -121,18 +122,49 @@ def test_scores_are_those_of_sentencepiece_and_kenlm(models: Path):
     same(scored(KenLM(Model(str(models))), batch_of(TEXTS)), expected)
 
 
+@pytest.mark.parametrize(
+    "settings_of_pieces",
+    [
+        {},
+        {"model_type": "bpe", "normalization_rule_name": "identity"},
+        {"byte_fallback": True},
+        {"user_defined_symbols": ["river", "漢字"], "add_dummy_prefix": False, "remove_extra_whitespaces": False},
+    ],
+)
+def test_pieces_are_those_of_sentencepiece_unknown_ones_too(settings_of_pieces: dict[str, Any]):
+    """Of an unknown piece SentencePiece gives the characters, which a language model may know."""
+    model = io.BytesIO()
+    sentences = iter(corpus().text.to_pylist())
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=sentences, model_writer=model, vocab_size=400, hard_vocab_limit=False, minloglevel=2, **settings_of_pieces
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    pair = kenlm_model.Pair(processor, None, "")
+
+    @given(
+        st.one_of(st.text(st.sampled_from("river stonéä漢字\U0001f600<>▁\u00a0\u200b")), st.text(st.characters(exclude_categories=("Cs",))))
+    )
+    def holds(text: str) -> None:
+        expected = processor.encode(text, out_type=str)
+        assert pair.encode(text.encode()) == (" ".join(expected).encode(), len(expected))
+
+    holds()
+    for text in TEXTS:
+        holds.hypothesis.inner_test(text)  # type: ignore[attr-defined]
+
+
 def test_the_formula():
     """10 to the -(-50) / 20 is 316.2."""
 
     class Fixed:
-        def score(self, _: str) -> float:
+        def score(self, _: bytes) -> float:
             return -50.0
 
-        def encode(self, _: str, out_type: type) -> list[str]:
-            return [out_type("p")] * 19
+    class Nineteen(kenlm_model.Pair):
+        def encode(self, _: bytes) -> tuple[bytes, int]:
+            return b" ".join([b"p"] * 19), 19
 
-    pair = kenlm_model.Pair(Fixed(), Fixed(), "")
-    assert round(pair.perplexity("any", "delete") or 0, 1) == 316.2
+    assert round(Nineteen(None, Fixed(), "").perplexity(kenlm_model.as_utf8("any"), "delete") or 0, 1) == 316.2
 
 
 def test_line_feeds_are_deleted_as_ccnet_does_or_become_spaces_or_end_sentences(models: Path):
@@ -335,11 +367,11 @@ def test_a_model_of_impossible_probabilities_scores_nothing(copy: Path):
     class Damaged:
         order = 3
 
-        def score(self, _: str, **_whole: bool) -> float:
+        def score(self, _: bytes, **_whole: bool) -> float:
             return float("nan")
 
     with pytest.raises(CurateError, match="is damaged"):
-        kenlm_model.Pair(pair.pieces, Damaged(), "x").perplexity("the river", "delete")
+        kenlm_model.Pair(pair.pieces, Damaged(), "x").perplexity(kenlm_model.as_utf8("the river"), "delete")
 
 
 # -- buckets ------------------------------------------------------------------------------------------------------------------------
