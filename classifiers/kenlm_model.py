@@ -12,10 +12,16 @@ import gzip
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from classifiers.normalise import normalise
+import numpy as np
+from numba import njit
+
+from classifiers.normalise_kernel import normalise_spans
+from curate.batch import Array
 from curate.errors import CurateError
+from curate.kernels.text import split_lines
 from curate.stage import Model
 
 PIECES = ".sp.model"
@@ -37,44 +43,100 @@ class Pair:
     lm: Any  # kenlm.Model
     path: str  # of the language model
 
-    def perplexity(self, text: str, newline: str) -> float | None:
-        """That of a text, or None where nothing of it is left to score. `newline` says what becomes of line feeds: see `sentences`."""
+    def perplexity(self, text: Array, newline: str) -> float | None:
+        """That of a text, uint8 of UTF-8, or None where nothing of it is left to score. `newline`: see `sentences`."""
         total, length = 0.0, 0
         for sentence in sentences(text, newline):
-            log10, pieces = self.score(sentence)
+            log10, pieces = self._score(sentence)
             if pieces:
                 total, length = total + log10, length + pieces + 1
         return 10.0 ** (-total / length) if length else None
 
-    def encode(self, text: str) -> list[str]:
-        """The pieces of normalised text."""
-        return self.pieces.encode(text, out_type=str) if text else []
-
     def score(self, sentence: str) -> tuple[float, int]:
         """(log10 of the probability, number of pieces) of a sentence that is not yet normalised."""
-        if len(sentence) <= WINDOW:
-            pieces = self.encode(normalise(sentence))
-            return self._log10(" ".join(pieces)), len(pieces)
-        context, total, count = ["<s>"], 0.0, 0
-        for window in windows(sentence):
-            pieces = self.encode(normalise(window))
-            total += self._log10(" ".join(context + pieces), bos=False, eos=False) - self._log10(" ".join(context), bos=False, eos=False)
-            context, count = (context + pieces)[1 - self.lm.order :], count + len(pieces)
-        end = self._log10(" ".join(context), bos=False, eos=True) - self._log10(" ".join(context), bos=False, eos=False)
-        return total + end, count
+        return self._score(next(sentences(as_utf8(sentence), "delete")))
 
-    def _log10(self, pieces: str, **whole: bool) -> float:
+    def _score(self, parts: list[bytes]) -> tuple[float, int]:
+        """Of a sentence in normalised parts, each in the context of the one before."""
+        if len(parts) == 1:
+            pieces, count = self.encode(parts[0])
+            return self._log10(pieces), count
+        context, total, count = [b"<s>"], 0.0, 0
+        for part in parts:
+            pieces, more = self.encode(part)
+            before = b" ".join(context)
+            whole = before + b" " + pieces
+            total += self._log10(whole, bos=False, eos=False) - self._log10(before, bos=False, eos=False)
+            context, count = whole.split()[1 - self.lm.order :], count + more
+        before = b" ".join(context)
+        return total + self._log10(before, bos=False, eos=True) - self._log10(before, bos=False, eos=False), count
+
+    def encode(self, text: bytes) -> tuple[bytes, int]:
+        """(the pieces of normalised text with spaces between, how many)."""
+        if not text:
+            return b"", 0
+        ids = self.pieces.encode(text, return_type="numpy")
+        joined = _join(ids, self.pieces.unk_id(), *self._vocabulary)
+        if len(joined) or not len(ids):
+            return joined[1:].tobytes(), len(ids)
+        pieces = self.pieces.encode(text, out_type=bytes)  # of unknown ones, the characters themselves: a language model may know them
+        return b" ".join(pieces), len(pieces)
+
+    @cached_property
+    def _vocabulary(self) -> tuple[Array, Array]:
+        """(bytes, int64 offsets) of a space and the piece, by id."""
+        pieces = [b" " + piece.encode() for piece in self.pieces.id_to_piece(list(range(self.pieces.vocab_size())))]
+        return np.frombuffer(b"".join(pieces), np.uint8), np.cumsum([0, *map(len, pieces)])
+
+    def _log10(self, pieces: bytes, **whole: bool) -> float:
         log10 = float(self.lm.score(pieces, **whole))
         if not -float("inf") < log10 <= 0:
             raise CurateError(f"{self.path} is damaged: it gives a text the probability 10^{log10:g}; get or train it again")
         return log10
 
 
-def sentences(text: str, newline: str) -> list[str]:
-    """What the language model takes for a sentence: the text, its line feeds deleted later or made spaces now; or each of its lines."""
-    if newline == "lines":
-        return text.split("\n")
-    return [text.replace("\n", " ") if newline == "space" else text]
+@njit(cache=True)
+def _join(ids, unknown, pieces, offsets):
+    """uint8: the pieces one after another, or none at all where one is unknown."""
+    size = np.int64(0)
+    for n in ids:
+        if n == unknown:
+            return np.empty(0, np.uint8)
+        size += offsets[n + 1] - offsets[n]
+    out = np.empty(size, np.uint8)
+    o = np.int64(0)
+    for n in ids:
+        for i in range(offsets[n], offsets[n + 1]):
+            out[np.uint64(o)] = pieces[np.uint64(i)]
+            o += 1
+    return out
+
+
+def as_utf8(text: str) -> Array:
+    """uint8."""
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def sentences(text: Array, newline: str) -> Iterator[list[bytes]]:
+    """What the language model takes for sentences, normalised: the text, its line feeds deleted or made spaces; or each of its lines.
+
+    `text` is uint8 of UTF-8. A sentence of more than WINDOW characters comes in parts, others whole.
+    """
+    space = newline == "space"
+    start, end = spans(text, newline)
+    if len(text) <= WINDOW:
+        yield from ([sentence] for sentence in normalise_spans(text, start, end, space))
+        return
+    for low, high in zip(start, end, strict=True):
+        sentence = text[low:high].tobytes().decode()
+        parts = map(as_utf8, windows(sentence.replace("\n", " ") if space else sentence))
+        yield [normalise_spans(part, *spans(part, newline))[0] for part in parts]
+
+
+def spans(text: Array, newline: str) -> tuple[Array, Array]:
+    """(start, end): int32 positions of the sentences in a text."""
+    start, end = np.array([[0], [len(text)]], np.int32)
+    return split_lines(text, start, end)[2:] if newline == "lines" else (start, end)
 
 
 def windows(text: str) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 A text is normalised, cut into SentencePiece pieces and scored by a KenLM n-gram model of its language, as cc_net's code does it. The models
 may be CCNet's own, which it released for 48 languages, or trained in the run by `Train`.
-Cost: 5.2 MB/s per core of web text in many scripts: a quarter of the time is the normaliser, 40 % SentencePiece, the rest KenLM.
+Cost: 8.9 MB/s per core of web text in many scripts: 3 % of the time is the normaliser, 45 % SentencePiece, the rest KenLM. That is more
+than a loop in Python over both libraries makes of text that is normalised already, for pieces are looked up by number and travel as bytes.
 """
 
 from __future__ import annotations

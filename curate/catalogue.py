@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from curate import recipe
+from curate import build, recipe
 from curate.errors import RecipeError
 from curate.mix import Mix
 from curate.stage import Stage
@@ -68,17 +68,17 @@ def about(cls: type[Stage]) -> str:
 
 def listing() -> str:
     """One line a stage."""
-    stages = recipe.catalogue()
+    stages = build.catalogue()
     wide = max(map(len, stages)) + 2
-    return "\n".join(f"{name:<{wide}}{recipe.kind(cls):<11}{about(cls).splitlines()[0]}" for name, cls in stages.items())
+    return "\n".join(f"{name:<{wide}}{build.kind(cls):<11}{about(cls).splitlines()[0]}" for name, cls in stages.items())
 
 
 def describe(name: str | None) -> str:
     """All stages in a line each, or one of them whole."""
     if name is None:
         return listing() + "\n\n`curate stages NAME` tells more of one, `curate try NAME FILE` tries it."
-    cls = recipe.find(name)
-    lines = [f"{name} ({recipe.kind(cls)})", "", about(cls)]
+    cls = build.find(name)
+    lines = [f"{name} ({build.kind(cls)})", "", about(cls)]
     module = sys.modules[cls.__module__].__doc__
     if module:
         lines += ["", inspect.cleandoc(module)]
@@ -100,11 +100,11 @@ def markdown() -> str:
         "Written by `curate stages --markdown` from the stages themselves; do not edit. A number's comment names its source.",
     ]
     module = None
-    for name, cls in recipe.catalogue().items():
+    for name, cls in build.catalogue().items():
         if cls.__module__ != module:
             module = cls.__module__
             lines += ["", f"## {name.rpartition('.')[0]}", "", inspect.cleandoc(sys.modules[module].__doc__ or "")]
-        lines += ["", f"### {name}", "", f"*{recipe.kind(cls)}.* {about(cls)}"]
+        lines += ["", f"### {name}", "", f"*{build.kind(cls)}.* {about(cls)}"]
         rows = parameters(cls)
         if rows:
             lines += ["", "| parameter | type | default | |", "|---|---|---|---|"]
@@ -118,10 +118,10 @@ def schema() -> str:
     """The JSON schema of recipes, for editors: stage names, parameters and defaults complete as one types."""
     definitions: dict[str, Any] = {}
     entries: list[Any] = []
-    for name, cls in recipe.catalogue().items():
+    for name, cls in build.catalogue().items():
         own = _schema(cls, definitions)
         for field, hint in typing.get_type_hints(cls).items():
-            if recipe.is_model(hint) and field in own["properties"]:
+            if build.is_model(hint) and field in own["properties"]:
                 own["properties"][field] = {"type": "string", "description": "a name under models:, or a path"}
         for p in parameters(cls):
             if p.comment:
@@ -134,7 +134,7 @@ def schema() -> str:
         entries.append({"type": "object", **stage, "required": [name], "additionalProperties": False})
         if not any(not p.default for p in parameters(cls)):
             entries.append({"const": name})
-    known = list(recipe.catalogue())
+    known = list(build.catalogue())
     elsewhere = {"pattern": r"^[^\W\d]\w*(\.[^\W\d]\w*)+$", "not": {"enum": known}}  # a third party's, by its dotted path
     entries.append({"type": "string", **elsewhere})
     entries.append({"type": "object", "propertyNames": elsewhere, "minProperties": 1, "maxProperties": 1})

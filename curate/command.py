@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -122,8 +122,35 @@ def plan(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[s
     def done(pass_: planning.Pass) -> int:
         return sum(n.endswith(".json") for n in store.listing(store.join(folder, pass_.folder)))
 
-    print(planning.describe(made, done, lambda made: training.is_trained(made, folder)))
+    print(describe(made, done, lambda made: training.is_trained(made, folder)))
     print(f"out {folder}")
+
+
+def describe(plan: planning.Plan, done: Callable[[planning.Pass], int], trained: Callable[[planning.Training], bool]) -> str:
+    """What `curate plan` prints: inputs, passes with their stages, barriers, and what is there already."""
+    lines = []
+    for source, shards in plan.inputs.items():
+        files = len({s.file.path for s in shards})
+        size = sum(s.size for s in shards) / 1e6
+        lines.append(f"{source}: {files:,} files, {size:,.1f} MB, {len(shards):,} shards")
+        for p in (p for p in plan.passes if p.source == source):
+            names = [*([p.reader.name] if p.reader else []), *([f"apply {p.enter.name}"] if p.enter else []), *(s.name for s in p.stages)]
+            tail = f" | keys of {p.leave.name}" if p.leave else ""
+            have = done(p)
+            cached = f"  ({have:,} shards done)" if have else ""
+            lines.append(f"  pass {p.number}-{p.lineage}: {' > '.join(names) or 'as they are'}{tail}{cached}")
+    for b in plan.barriers:
+        scope = " + ".join(m.source for m in b.members)
+        lines.append(f"barrier {b.stage.name} over {scope}, {b.partitions} partitions")
+    for t in plan.trainings:
+        sources = " + ".join(f"{p.source} {p.number}" for passes in t.members.values() for p in passes)
+        lines.append(f"model {t.name}-{t.fingerprint}: {t.trainer.name} on {sources}{'  (trained)' if trained(t) else ''}")
+    if plan.recipe.tokens:
+        what = "mix and tokens" if plan.recipe.mix else "tokens"
+        lines.append(f"{what}: {plan.recipe.tokens.summary}")
+    for path, digest in plan.models.items():
+        lines.append(f"model {path}  sha256 {digest[:12]}")
+    return "\n".join(lines)
 
 
 def stats(out: str, as_json: bool = False) -> None:

@@ -5,27 +5,23 @@ The driver holds a few numbers per shard and no text: a resumed run lists each f
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
-import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from curate import __version__, store, training
+from curate import lock, store, training
 from curate.errors import BudgetError, CurateError, RecipeError, StageError
 from curate.exchange import Reduce, Settle, reduced_name, verdict_name
 from curate.plan import Barrier, Pass, Plan, Training
 from curate.runner import Executor
-from curate.stage import Global, Resources, Shard, Totals, Trainer
+from curate.stage import Global, Resources, Totals, Trainer
 from curate.stats import StageStats, add, balance
 from curate.worker import Done, Job, Part, Setting, Work
 
 T = TypeVar("T")
 CLUSTER_PROBES = 64  # items, spread over the workers of a cluster, that look whether OUT is there
-LOCK = "recipe.lock.json"
 EARLY_RECORDS = 10_000  # before a share of bad ones says something about the rest
-LIBRARIES = ("pyarrow", "numpy", "numba", "fasttext-numpy2", "sentencepiece", "tokenizers", "resiliparse")
 
 
 class Progress(Protocol):
@@ -65,8 +61,8 @@ def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
             f"--out {out}: this recipe trains models, which workers map into memory: name a folder that they all see as a disk"
         )
     goal = bool(plan.recipe.goal)
-    if not goal or not store.exists(store.join(out, LOCK)):  # a model alone is no other run
-        write_lock(plan, out)
+    if not goal or not store.exists(store.join(out, lock.NAME)):  # a model alone is no other run
+        lock.write(plan, out)
     finished: dict[str, list[Finished]] = {source: [] for source in plan.inputs}
     settled: set[str] = set()
     for level, passes in enumerate(plan.levels):
@@ -84,7 +80,7 @@ def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
     if goal:
         return Result({}, [])
     if plan.trainings:
-        write_lock(plan, out)  # now with what the models have become
+        lock.write(plan, out)  # now with what the models have become
     rows = []
     for results in finished.values():
         chain = [row for f in results for row in f.rows]
@@ -341,7 +337,7 @@ KINDS = ("documents", "models", "passes", "quarantine", "tokens")
 
 def check_ours(out: str) -> None:
     """Raise RecipeError for a folder in which something else than a run has files under the names that runs use."""
-    if not store.exists(store.join(out, LOCK)):
+    if not store.exists(store.join(out, lock.NAME)):
         taken = [kind for kind in KINDS if store.exists(store.join(out, kind))]
         if taken:
             raise RecipeError(f"--out {out}: holds {', '.join(taken)}, but no run (there is no recipe.lock.json); name a folder of its own")
@@ -366,50 +362,6 @@ def check_shared(out: str, executor: Executor) -> None:
             raise RecipeError(f"--out {out}: not every worker of the cluster sees this folder; name one that all machines share")
     finally:
         store.remove(probe)
-
-
-def write_lock(plan: Plan, out: str) -> None:
-    """The recipe as resolved, and all that its results depend on."""
-    from curate import places
-
-    lock = {
-        "curate": __version__,
-        "python": platform.python_version(),
-        "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "seed": plan.recipe.seed,
-        "recipe": plan.fingerprint,
-        "models": [{"path": p, **dict(zip(("bytes", "stamp"), store.stamp(p), strict=True)), "sha256": d} for p, d in plan.models.items()],
-        "trained": {t.name: _trained(t, out) for t in plan.trainings},
-        "inputs": {source: _files(shards) for source, shards in plan.inputs.items()},
-        "passes": {p.folder: [s.identity for s in ((p.reader,) if p.reader else ()) + p.chain] for p in plan.passes},
-    }
-    if not _same_results(out, lock):  # what says that a run is complete is of another recipe, or of other inputs
-        store.remove(store.join(out, "stats.json"))
-        store.remove(store.join(out, "tokens", "manifest.json"))
-    if not plan.recipe.tokens:
-        store.publish([], [], store.join(out, "tokens"))
-    if not plan.recipe.goal:
-        store.write_bytes(store.join(out, "recipe.yaml"), places.dump(plan.recipe.resolved).encode())
-    store.write_json(store.join(out, LOCK), lock)
-
-
-def _trained(made: Training, out: str) -> dict[str, Any]:
-    """A trained model in the lock: where it is, and the digests of its files once they are there."""
-    digests = training.read_card(made, out)["sha256"] if training.is_trained(made, out) else {}
-    return {"path": made.folder, "identity": made.trainer.identity, "sha256": digests}
-
-
-def _same_results(out: str, lock: dict[str, Any]) -> bool:
-    """Whether the lock in OUT is of a run that gives what this one will."""
-    try:
-        there = store.read_json(store.join(out, LOCK))
-        return all(there[key] == lock[key] for key in ("recipe", "passes"))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _files(shards: Sequence[Shard]) -> list[dict[str, Any]]:
-    return [{"path": f.path, "label": f.label, "bytes": f.size, "stamp": f.stamp} for f in {s.file.path: s.file for s in shards}.values()]
 
 
 def write_stats(rows: Sequence[StageStats], out: str) -> None:

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from curate import places, store
 from curate.batch import Batch
+from curate.build import build, find
 from curate.documents import bounded, read_documents
 from curate.errors import CurateError, RecipeError, StageError
 from curate.exchange import KeysWriter, Reduce, Settle, Verdict, verdict_name
-from curate.recipe import build, find
 from curate.stage import Bad, Global, Model, Skip, Source, Trainer
 from curate.worker import outcome
 

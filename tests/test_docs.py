@@ -14,7 +14,7 @@ import support
 import typer
 import yaml
 
-from curate import catalogue, cli, recipe
+from curate import build, catalogue, cli, recipe
 from curate.batch import Batch
 from curate.stage import Filter
 
@@ -74,7 +74,7 @@ def test_recipes_and_their_sections_are_read_strictly(text: str, tmp_path: Path,
     """A part of a recipe is read in the place of the README's."""
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     own_stage(tmp_path)
-    recipe.find.cache_clear()
+    build.find.cache_clear()
     whole = text if "sources:" in text else yaml.safe_dump(mine() | yaml.safe_load(text))
     (tmp_path / "recipe.yaml").write_text(whole)
     assert recipe.load(str(tmp_path / "recipe.yaml")).sources
@@ -110,7 +110,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_stages_and_parameters_of_the_assumptions_exist() -> None:
-    stages = recipe.catalogue()
+    stages = build.catalogue()
     page = ROOT / "docs" / "assumptions.md"
     named = re.findall(r"`((?:\w+\.)+[A-Z]\w*)(?:\.(\w+))?`", page.read_text("utf-8"))
     assert len(named) > 20

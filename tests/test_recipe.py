@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curate import catalogue, places
+from curate import build, catalogue, places
 from curate import recipe as recipes
 from curate.errors import RecipeError
 from curate.stage import Model
@@ -315,7 +315,7 @@ def test_a_module_that_cannot_be_used_is_the_recipes_mistake(tmp_path: Path, cod
 @given(st.text(max_size=20))
 def test_no_name_of_a_stage_is_more_than_a_message(name: str) -> None:
     with pytest.raises(RecipeError):
-        recipes.find(name)
+        build.find(name)
 
 
 SCHEMA = json.loads(catalogue.schema())

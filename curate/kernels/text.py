@@ -7,10 +7,14 @@ Measured on one 2.6 GHz core: characters 3 GB/s, lines 1 GB/s, words with classe
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
 from curate.kernels import unicode
+
+Array = np.ndarray[Any, Any]
 
 _LETTER, _DIGIT, _MARK, _SPACE = map(int, (unicode.LETTER, unicode.DIGIT, unicode.MARK, unicode.SPACE))
 _ALONE, _CLUSTER, _LEADING, _COMPLEX = map(int, (unicode.ALONE, unicode.CLUSTER, unicode.LEADING, unicode.COMPLEX))
@@ -86,13 +90,14 @@ def hash_documents(data, start, end, seed):
     return out
 
 
-def split_lines(data, start, end):
+def split_lines(data: Array, start: Array, end: Array) -> tuple[Array, Array, Array, Array]:
     """The pieces between line feeds, empty ones included: str.split("\\n"), so that "\\n".join gives the text again.
 
     Returns first, last (int64 per document) and, per line, start and end (int32).
     """
     low, high = (int(start.min()), int(end.max())) if len(start) else (0, 0)
-    return _between(np.flatnonzero(data[low:high] == 10) + low, start, end)
+    found: tuple[Array, Array, Array, Array] = _between(np.flatnonzero(data[low:high] == 10) + low, start, end)
+    return found
 
 
 @njit(cache=True)

@@ -15,14 +15,14 @@ import pyarrow as pa
 import pytest
 from examples import COLUMNS, EXAMPLES, LONG, TEXTS, TYPES
 
-from curate import recipe
+from curate import build
 from curate.batch import Batch, Check
 from curate.errors import RecipeError
 from curate.exchange import KeysWriter, Reduce, Settle, Verdict
 from curate.stage import Bad, Filter, Global, Skip, Source, Stage, Trainer
 from curate.worker import outcome
 
-CATALOGUE = recipe.catalogue()
+CATALOGUE = build.catalogue()
 LOCAL = [name for name, cls in CATALOGUE.items() if not issubclass(cls, Source | Global | Trainer)]
 BARRIERS = [name for name, cls in CATALOGUE.items() if issubclass(cls, Global)]
 SOURCES = [name for name, cls in CATALOGUE.items() if issubclass(cls, Source)]
@@ -43,7 +43,7 @@ def built(name: str, home: Path) -> Stage:
     if name in EXAMPLES and not parameters.exists():
         parameters.parent.mkdir(parents=True, exist_ok=True)
         parameters.write_text(json.dumps(EXAMPLES[name](parameters.parent)))
-    return recipe.build(name, json.loads(parameters.read_text()) if name in EXAMPLES else {})
+    return build.build(name, json.loads(parameters.read_text()) if name in EXAMPLES else {})
 
 
 def documents(stage: Stage, texts: Sequence[str]) -> pa.RecordBatch:
@@ -184,7 +184,7 @@ def test_every_threshold_is_inclusive(name: str, home: Path):
 def test_a_stage_is_its_configuration(name: str, home: Path):
     stage = built(name, home)
     assert stage.name == name
-    for again in (pickle.loads(pickle.dumps(stage)), recipe.build(*next(iter(json.loads(json.dumps(stage.config)).items())))):
+    for again in (pickle.loads(pickle.dumps(stage)), build.build(*next(iter(json.loads(json.dumps(stage.config)).items())))):
         assert again == stage
         assert again.identity == stage.identity
         assert again.config == stage.config
@@ -215,7 +215,7 @@ def test_a_stage_is_frozen_says_what_it_does_and_refuses_what_it_does_not_know(n
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(stage, field.name, None)
     with pytest.raises(RecipeError, match=r"no_such_parameter.*no such parameter"):
-        recipe.build(name, {**stage.config[name], "no_such_parameter": 1})
+        build.build(name, {**stage.config[name], "no_such_parameter": 1})
 
 
 # -- barriers -----------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import support
 
-from curate import recipe as recipes
+from curate import build
 from curate.runner import Ray
 from curate.stage import Bad, Skip, Source
 
@@ -50,7 +50,7 @@ def restated(shards: list[list[tuple[str, str]]], group: int) -> dict[str, tuple
 @pytest.fixture(scope="module")
 def pages() -> list[list[tuple[str, str]]]:
     """(id, text) of each file's pages, as the reader has them."""
-    reader = recipes.build("read.wet.Wet", READER)
+    reader = build.build("read.wet.Wet", READER)
     assert isinstance(reader, Source)
     out = []
     for shard in reader.shards(1 << 40):

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import support
 
+from curate import build
 from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
@@ -90,7 +91,7 @@ def test_real_prose_is_less_perplexing_than_its_words_in_another_order(out: Path
         rest = iter(words)
         shuffled.append(re.sub(r"\S+", lambda _, rest=rest: next(rest), text))  # white space stays where it is
     [folder] = (out / "models").glob("lm-*")
-    stage = recipes.build("perplexity.KenLM", {"models": str(folder), "language": "en"})
+    stage = build.build("perplexity.KenLM", {"models": str(folder), "language": "en"})
     assert isinstance(stage, Transform)
     perplexity = []
     for some in (texts, shuffled):

@@ -28,7 +28,7 @@ import pytest
 import support
 import yaml
 
-from curate import known, sample
+from curate import build, known, sample
 from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
@@ -114,7 +114,7 @@ def each(request: pytest.FixtureRequest) -> tuple[str, Path]:
 @pytest.fixture(scope="module")
 def raw(made: Made) -> dict[str, list[str]]:
     """url -> the texts of its pages, as they are read."""
-    reader = recipes.build("read.wet.Wet", {"paths": [f"{made.folder}/commoncrawl/wet/*"]})
+    reader = build.build("read.wet.Wet", {"paths": [f"{made.folder}/commoncrawl/wet/*"]})
     assert isinstance(reader, Source)
     found: dict[str, list[str]] = {}
     for shard in reader.shards(1 << 40):
@@ -317,7 +317,7 @@ def test_the_buckets_are_the_percentiles_that_were_asked_for(each: tuple[str, Pa
 
 
 def test_a_page_is_less_perplexing_than_its_words_in_another_order(llama1: Path) -> None:
-    stage = recipes.build("perplexity.KenLM", {"models": str(model(llama1, "lm")), "language": "en"})
+    stage = build.build("perplexity.KenLM", {"models": str(model(llama1, "lm")), "language": "en"})
     assert isinstance(stage, Transform)
     kept = support.documents(llama1, "commoncrawl")
     rng = random.Random(0)

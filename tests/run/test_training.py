@@ -774,7 +774,7 @@ def test_what_feeds_and_what_is_asked_for_are_told_apart_by_the_fingerprint(plac
 
 def test_a_plan_shows_what_is_trained_on_what(place: Path) -> None:
     def shown(trained: bool) -> str:
-        return planning.describe(plan(place), lambda _: 0, lambda _: trained)
+        return command.describe(plan(place), lambda _: 0, lambda _: trained)
 
     assert f"model words-{fingerprints(plan(place))['words']}: own_stages.Vocabulary on books 1" in shown(False)
     assert "(trained)" not in shown(False)
