@@ -212,7 +212,9 @@ def language(texts: list[str]) -> None:
 
 def perplexity(texts: list[str]) -> None:
     """The stage against the bare calls of both libraries on the same strings, and where the time goes."""
+    from classifiers import kenlm_model
     from classifiers.normalise import normalise
+    from classifiers.normalise_kernel import normalise_spans
     from classifiers.perplexity import KenLM, Train
     from curate.stage import Totals
 
@@ -239,9 +241,11 @@ def perplexity(texts: list[str]) -> None:
         print(
             f"perplexity: {size / ours:.2f} MB/s; a bare SentencePiece + kenlm loop on normalised strings {size / theirs:.2f}: {ratio:.3f}"
         )
-        encoded = [" ".join(pieces.encode(t, out_type=str)) for t in strings]
-        normal = timed(lambda: [normalise(t) for t in texts[half:]])
-        encode = timed(lambda: [pieces.encode(t, out_type=str) for t in strings])
+        pair = kenlm_model.load(f"{folder}/en.sp.model", f"{folder}/en.arpa.bin", None)
+        found = [normalise_spans(*b.utf8) for b in given]
+        encoded = [pair.encode(t)[0] for texts in found for t in texts]
+        normal = timed(lambda: [normalise_spans(*b.utf8) for b in given])
+        encode = timed(lambda: [pair.encode(t) for texts in found for t in texts])
         score = timed(lambda: [lm.score(t, bos=True, eos=True) for t in encoded])
         whole = normal + encode + score
         print(f"  of the time: normalise {normal / whole:.0%}, encode {encode / whole:.0%}, score {score / whole:.0%}")

@@ -33,7 +33,7 @@ POSITIVE, NEGATIVE = "positive", "negative"  # the labels of a model that is tra
 FURTHER = "further"  # of documents that are positive only where others are too few
 OTHERS = (NEGATIVE, "cc")  # labels that stand for any documents: ours, and RedPajama's and DCLM's
 _SETTINGS = ("dim", "lr", "epoch", "word_ngrams", "min_count", "bucket", "loss", "seed")
-_PER_EXAMPLE = 4  # documents selected for each example wanted, where some will turn out to be too short or of the commoner class
+_PER_EXAMPLE = 4  # documents selected for each example wanted, where some will turn out to be too short or of the other class
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,13 @@ class Train(Trainer):
         for name in ("examples", "min_positives", "dim", "epoch", "word_ngrams", "min_count"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        if not 0 < self.lr < float("inf"):
+            raise RecipeError(f"lr: expected more than 0, found {self.lr}")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise RecipeError(f"threshold: expected a probability between 0 and 1, found {self.threshold}")
+        for name in ("min_chars", "bucket"):
+            if getattr(self, name) < 0:
+                raise RecipeError(f"{name}: expected 0 or more, found {getattr(self, name)}")
         if not 0 <= self.seed < 2**31:
             raise RecipeError(f"seed: expected 0 to 2147483647, found {self.seed}")
         if self.word_ngrams > 1 and self.bucket < fasttext_model.least_bucket(self.dim):
@@ -114,23 +121,35 @@ class Train(Trainer):
     def reads(self) -> tuple[str, ...]:
         return (self.label,) if self.label else ()
 
+    @property
+    def counts(self) -> str:
+        return self.label
+
     def select(self, batch: Batch, role: str, totals: Totals) -> pa.RecordBatch:
         """(hash: uint64, label: positive, further or negative, text: one line). Of many documents a sample: about `examples`, or a few
         times that where some fall out later."""
-        some_fall_out = role == "documents" or (role == "positives" and self.min_chars > 0)
-        mean = self.examples * (_PER_EXAMPLE if some_fall_out else 1)
-        wanted = mean + 6 * sqrt(mean)  # so that chance does not make them too few
         hashes = hash_ids(batch, self.seed)
-        keep = share_of(hashes, wanted / max(1, totals.documents))
+        known, keep = np.ones(len(batch), np.bool_), np.zeros(len(batch), np.bool_)
         label = np.full(len(batch), POSITIVE if role == "positives" else NEGATIVE, object)
         if role == "documents":
-            keep &= batch[self.label].is_valid().to_numpy(zero_copy_only=False)
             label[self._has(batch, self.positive)] = POSITIVE
             if self.further is not None:
                 label[self._has(batch, self.further)] = FURTHER
-        keep &= (label == NEGATIVE) | (batch.chars >= self.min_chars)
+            known = batch[self.label].is_valid().to_numpy(zero_copy_only=False)
+        for name, there in self._there(role, totals).items():  # each class by its own count: the wanted one may be rare
+            mean = self.examples * (_PER_EXAMPLE if name != NEGATIVE and self.min_chars > 0 else 1)
+            wanted = mean + 6 * sqrt(mean)  # so that chance does not make them too few
+            keep |= (label == name) & share_of(hashes, wanted / max(1, there))
+        keep &= known & ((label == NEGATIVE) | (batch.chars >= self.min_chars))
         lines = fasttext_model.one_line(batch.where(keep), " ", strip=True)
         return pa.record_batch({"hash": hashes[keep], "label": pa.array(label[keep], pa.string()), "text": lines})
+
+    def _there(self, role: str, totals: Totals) -> dict[str, int]:
+        """How many documents of each class there are; where that is not known, as many as there are in all."""
+        if role != "documents" or not totals.of:
+            return dict.fromkeys((POSITIVE, FURTHER, NEGATIVE), totals.documents)
+        positive, further = (totals.of.get(str(v), 0) if v is not None else 0 for v in (self.positive, self.further))
+        return {POSITIVE: positive, FURTHER: further, NEGATIVE: sum(totals.of.values()) - positive - further}
 
     def _has(self, batch: Batch, value: str | int | bool | None) -> Mask:
         """Whether the column `label` has a value."""
@@ -236,9 +255,8 @@ class Score(Transform):
         return (self.column,)
 
     def check(self) -> None:
-        fasttext_model.check(self.model)
-        labels = fasttext_model.card(self.model).get("labels") if self.model.path else None
-        if isinstance(labels, list):  # those of a model without a card are known when it is loaded
+        labels = fasttext_model.check(self.model)
+        if self.model.path:  # those of a model that is trained in the run are known then
             self._label(labels)
 
     def _label(self, labels: list[str]) -> str:
@@ -277,6 +295,8 @@ class Keep(Filter):
     def __post_init__(self) -> None:
         if (self.least is None) == (self.model is None):
             raise RecipeError("give exactly one of least and model; to take the threshold of a model, write least: null")
+        if self.least is not None and not 0 <= self.least <= 1:
+            raise RecipeError(f"least: expected a probability between 0 and 1, found {self.least}")
 
     @property
     def reads(self) -> tuple[str, ...]:

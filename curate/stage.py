@@ -215,6 +215,7 @@ class Totals:
 
     documents: int
     bytes: int  # of text
+    of: Mapping[str, int] = dataclasses.field(default_factory=dict)  # documents of each value of the column that it `counts`, as text
 
 
 class Trainer(Stage):
@@ -228,6 +229,11 @@ class Trainer(Stage):
     def roles(self) -> tuple[str, ...]:
         """What documents are for. A recipe's `from:` names the sources of each role, or just the sources where there is one role."""
         return ("documents",)
+
+    @property
+    def counts(self) -> str:
+        """A column whose values are counted before anything is selected, where sampling needs to know how rare each is."""
+        return ""
 
     @abstractmethod
     def select(self, batch: Batch, role: str, totals: Totals) -> pa.RecordBatch:

@@ -6,12 +6,15 @@ and of the documents it learns from, so it is trained again only when one of the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate import store
 from curate.documents import read_documents
@@ -22,6 +25,7 @@ from curate.stage import Model, Stage, Totals, Trainer
 from curate.worker import Part
 
 CARD = "card.json"
+COUNT_ROWS = 65_536
 
 
 def located(stage: Stage, out: str) -> Stage:
@@ -54,6 +58,23 @@ def forget_selected(home: str) -> None:
 def read_card(training: Training, out: str) -> dict[str, Any]:
     """What a trained model says of itself."""
     return dict(store.read_json(store.join(out, training.folder, CARD)))
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many documents of one shard have each value of a column."""
+
+    column: str
+
+    def __call__(self, job: tuple[str, str, Part]) -> tuple[str, dict[str, int]]:
+        """`job` is (role, source, shard); the role, and the counts by value as text. A null is no value."""
+        role, _, part = job
+        counts: Counter[str] = Counter()
+        with store.open_input(part.path) as file, pq.ParquetFile(file, pre_buffer=False) as reader:
+            for data in reader.iter_batches(COUNT_ROWS, columns=[self.column], use_threads=False):
+                for found in pc.value_counts(data[self.column].drop_null()):
+                    counts[str(found["values"].as_py())] += found["counts"].as_py()
+        return role, dict(counts)
 
 
 @dataclass(frozen=True)

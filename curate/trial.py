@@ -24,6 +24,7 @@ READERS = {  # by how a file's name ends
     ("wet", "wet.gz"): "read.wet.Wet",
     ("warc", "warc.gz"): "read.warc.Warc",
     ("parquet",): "read.parquet.Parquet",
+    ("xml", "xml.bz2", "xml.gz"): "read.wikipedia.Wikipedia",
     ("jsonl", "json", "jsonl.gz", "json.gz", "jsonl.zst", "json.zst", "jsonl.bz2", "json.bz2"): "read.jsonl.Jsonl",
 }
 SHOWN_CHARS = 300

@@ -243,3 +243,26 @@ class WithoutLines(Transform):
         line = np.array([n for g in gone for n in g], np.int32)
         removed = Removed(last - [len(g) for g in gone], last, line, np.arange(len(line), dtype=np.int64) * 0 + 7)
         return batch.with_text(after), {"nothing_left": np.array([bool(t) for t in after], np.bool_)}, removed
+
+
+@dataclass(frozen=True)
+class Tally(Trainer):
+    """How many documents there are of each value of a column, as it is told when it selects."""
+
+    column: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    @property
+    def counts(self) -> str:
+        return self.column
+
+    def select(self, batch: Batch, role: str, totals: Totals) -> pa.RecordBatch:  # noqa: ARG002
+        return pa.record_batch({"told": [f"{value}={count}" for value, count in totals.of.items()]})
+
+    def train(self, selected: Selected, folder: str) -> dict[str, Any]:
+        told = {row for batch in selected["documents"] for row in batch["told"].to_pylist()}
+        Path(folder, "words.txt").write_text("", "utf-8")
+        return {"told": sorted(told), "warnings": ["it is only a tally"]}

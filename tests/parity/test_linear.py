@@ -589,3 +589,14 @@ def test_a_share_is_of_all_or_less():
     for wrong in (0.0, 1.01, -1.0):
         with pytest.raises(RecipeError, match="share: expected"):
             dataclasses.replace(Top(), share=wrong)
+
+
+def test_a_rare_class_is_not_thinned_with_the_others():
+    """Of 40,000 pages 50 are wanted: all of them are selected, and of the others no more than a sample."""
+    kinds = ["page" if n % 800 == 0 else "no" for n in range(40_000)]
+    batch = batch_of(["some words"] * len(kinds), referenced=pa.array(kinds))
+    trainer = Train(label="referenced", positive="page", examples=100, min_chars=0)
+    known = Totals(len(batch), int(batch.size.sum()), {"page": 50, "no": len(kinds) - 50})
+    found = trainer.select(batch, "documents", known)["label"].to_pylist()
+    assert found.count("positive") == 50
+    assert 100 <= found.count("negative") <= 250

@@ -18,7 +18,7 @@ from curate.stage import Bad, Skip, Source
 
 WET = Path(__file__).parents[3] / "shared" / "corpus" / "commoncrawl" / "packed_wet"
 READER = {"paths": [f"{WET}/*.gz"]}
-ONE_FILE = 1e6  # bytes of a shard: each file is more
+ONE_FILE = 2e6  # bytes of a shard: each file is less, and two are more
 PUNCTUATION = re.compile("[，。、„”“«»１」「《》´’∶：？！（）；–━►—．～…〈〉【】％]")
 pytestmark = pytest.mark.skipif(not WET.exists(), reason="the shared corpus is not beside the repository")
 

@@ -165,6 +165,15 @@ def test_a_card_says_what_the_model_is_made_of(place: Path) -> None:
     }
 
 
+def test_a_trainer_is_told_how_many_documents_have_each_value_of_a_column(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Over all shards and sources of the role, before anything is selected; and what its card warns of is said."""
+    run(place, "models.tally={train: own_stages.Tally, from: [books, web], column: source}", goal="tally")
+    told = json.loads((model(place, "tally") / training.CARD).read_text())["told"]
+    run(place, out="whole")
+    assert told == [f"books={len(kept(place, 'books', 'whole'))}", f"web={len(kept(place, 'web', 'whole'))}"]
+    assert "warning: model tally: it is only a tally" in capfd.readouterr().err
+
+
 def test_a_source_may_use_what_its_own_earlier_documents_taught(place: Path) -> None:
     run(place, "models.words={train: own_stages.Vocabulary, from: web, least: 3}")
     taught = [t for f in WEB.values() for t in f if len(t.split()) >= 2]  # what the first filter leaves, the second has not seen
