@@ -142,7 +142,7 @@ def spans(text: Array, newline: str) -> tuple[Array, Array]:
 def windows(text: str) -> Iterator[str]:
     """The text in parts of at most WINDOW characters, cut at a space, which goes, or anywhere where there is none.
 
-    Pieces begin at spaces, so that those of the parts are those of the whole.
+    Pieces begin at spaces, so that those of the parts are those of the whole, but for a cut where there is no space.
     """
     at = 0
     while len(text) - at > WINDOW:

@@ -1,7 +1,8 @@
 """Training a pair of models as CCNet trains them: SentencePiece unigram pieces, then a KenLM model of them by modified Kneser-Ney.
 
-Both give the same bytes every time: SentencePiece gets all text in order, on one thread, instead of lines that it draws. It would leave out
-lines above 4,192 bytes; here they are cut, at a space if there is one.
+Both give the same bytes every time: SentencePiece gets its text in order, on one thread, instead of lines that it draws. Where there is
+more than it is to hold, it gets whole documents, drawn by hash. It would leave out lines above 4,192 bytes; here they are cut, at a space
+if there is one.
 The language model is estimated by KenLM's lmplz where that is on the PATH, else by `kneser_ney`, and written in KenLM's binary format.
 Cost, on 12 MB: SentencePiece 1.1 MB/s of English, 0.4 MB/s of web text in many scripts, and memory of twenty times the text. lmplz on
 34 MB of text: 2.4 MB/s.
@@ -17,8 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 from classifiers import kenlm_model
 from classifiers.drawn import other_hash
 from classifiers.ngrams import kenlm_binary, kneser_ney
-from curate.batch import Array
+from curate.batch import Array, Mask
 from curate.errors import CurateError
 
 LONGEST = 4192  # bytes: SentencePiece's max_sentence_length
@@ -58,22 +58,39 @@ class Texts:
     language: str
     limit: int  # of rank
     every: int = HELD_OUT  # one document in so many is held out
+    lot: int = 2**64 - 1  # limit of the hash of the rank, where only some are drawn
 
     def learnt(self) -> Iterator[str]:
         """Those to learn from."""
         return (text for text, _ in self._read(held_out=False))
+
+    def for_pieces(self, most: float) -> Texts:
+        """Those to learn pieces from: as many as there are in `most` bytes, at least one, in order of another hash than their rank."""
+        hashes, sizes = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+        for batch, mine in self._batches(held_out=False):
+            hashes.append(other_hash(batch["rank"].to_numpy()[mine]))
+            sizes.append(pc.binary_length(batch["text"]).to_numpy()[mine])
+        together, size = np.concatenate(hashes), np.concatenate(sizes)
+        order = np.argsort(together, kind="stable")
+        fit = int(np.searchsorted(np.cumsum(size[order]), most, "right"))
+        return self if fit >= len(order) else replace(self, lot=int(together[order[max(0, fit - 1)]]))
 
     def held_out(self) -> Iterator[tuple[str, int]]:
         """(text, rank) of the others."""
         return self._read(held_out=True)
 
     def _read(self, *, held_out: bool) -> Iterator[tuple[str, int]]:
+        for batch, mine in self._batches(held_out=held_out):
+            for row in np.flatnonzero(mine).tolist():
+                yield batch["text"][row].as_py(), batch["rank"][row].as_py()
+
+    def _batches(self, *, held_out: bool) -> Iterator[tuple[pa.RecordBatch, Mask]]:
+        """(documents, which of them are meant)."""
         for batch in self.documents:
             rank = batch["rank"].to_numpy()
             mine = pc.equal(batch["language"], self.language).to_numpy(zero_copy_only=False)
             mine &= (rank <= np.uint64(self.limit)) & ((rank % np.uint64(self.every) == 0) == held_out)
-            for row in np.flatnonzero(mine).tolist():
-                yield batch["text"][row].as_py(), int(rank[row])
+            yield batch, mine & (other_hash(rank) <= np.uint64(self.lot))
 
 
 def train_pair(texts: Texts, folder: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -81,9 +98,16 @@ def train_pair(texts: Texts, folder: str, settings: dict[str, Any]) -> dict[str,
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         pieces, arpa = os.path.join(scratch, texts.language + kenlm_model.PIECES), os.path.join(scratch, texts.language + ".arpa")
         lm = arpa + ".bin"
-        train_pieces(chain.from_iterable(text.split("\n") for text in texts.learnt()), pieces, settings)
+        card = {"documents": 0, "sentences": 0, "tokens": 0, "pieces": 0, "pieces_bytes": 0}
+
+        def to_cut() -> Iterator[str]:
+            for text in texts.for_pieces(settings["pieces_bytes"]).learnt():
+                card["pieces_bytes"] += len(text.encode())
+                yield from text.split("\n")
+
+        train_pieces(to_cut(), pieces, settings)
         processor = kenlm_model.load_pieces(pieces)
-        card = {"documents": 0, "sentences": 0, "tokens": 0, "pieces": processor.vocab_size()}
+        card["pieces"] = processor.vocab_size()
 
         def sentences() -> Iterator[str]:
             for text in texts.learnt():

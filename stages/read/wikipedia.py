@@ -47,7 +47,7 @@ class Wikipedia(Source):
     headings: Literal["all", "filled"] = "all"  # 2.0 keeps those of sections that are empty without templates and tables
     references: Literal["none", "all", "redpajama"] = "none"  # adds the URLs that a page cites; `references` tells the modes
     max_page_bytes: int = 16 << 20  # of XML. MediaWiki allows 2 MB of wikitext, which escaping makes up to six times as long
-    seconds: float = 20.0  # by the clock for cleaning a page: the longest that MediaWiki allows takes 1
+    seconds: float = 20.0  # of processor time for cleaning a page; the longest that MediaWiki allows takes 1
     memory: int = 2 << 30  # bytes of address space for cleaning: the longest ordinary page takes 130 MB
 
     @property

@@ -479,6 +479,7 @@ def test_kept_are_head_and_middle():
 def test_what_the_card_says(card_and_models: tuple[dict[str, Any], Path]):
     card, folder = card_and_models
     assert card["left_out"] == {}
+    assert card["warnings"] == []
     assert set(card["languages"]) == {"de", "en"}
     english = card["languages"]["en"]
     assert english["documents"] + english["held_out"]["documents"] == 250
@@ -541,6 +542,65 @@ def test_what_is_selected_is_about_ten_times_what_is_needed_at_most():
     assert len(stage.select(batch, "documents", Totals(100, 1))) == 2000
 
 
+def test_of_each_language_as_many_as_are_asked_for_are_selected_however_rare_it_is():
+    languages = ["en"] * 20_000 + ["de"] * 400 + ["is"] * 30
+    batch, stage = batch_of(["the river"] * len(languages), list(languages)), Train(documents=200)
+    assert stage.counts == "language"
+    totals = Totals(len(batch), 1, Counter(languages))
+    found = Counter(stage.select(batch, "documents", totals)["language"].to_pylist())
+    assert found["is"] == 30
+    assert 200 <= found["de"] <= 400
+    assert 200 <= found["en"] < 500
+    found = Counter(Train(documents=200, languages=("en", "is")).select(batch, "documents", totals)["language"].to_pylist())
+    assert found["is"] == 30
+    assert 200 <= found["en"] < 500
+    assert set(found) == {"en", "is"}
+
+
+def test_what_is_trained_on_does_not_depend_on_how_many_more_are_selected():
+    """The documents of the least ranks, whether one in a few or all were selected."""
+    stage, batch = Train(documents=50), batch_of(["the river"] * 5000)
+    few, all_of_them = (stage.select(batch, "documents", totals) for totals in (Totals(5000, 1, {"en": 5000}), TOTALS))
+    assert len(few) < 200 < len(all_of_them) == 5000
+    assert kenlm_training.limits([few], 50)["en"][0] == kenlm_training.limits([all_of_them], 50)["en"][0]
+
+
+def test_documents_of_a_language_that_was_not_counted_are_few():
+    batch = batch_of(["the river"] * 4000, [None] * 2000 + ["en"] * 2000)
+    found = Train(documents=10).select(batch, "documents", Totals(4000, 1, {"en": 2000}))
+    assert Counter(found["language"].to_pylist())[""] < 40
+
+
+def texts_of(texts: list[str]) -> kenlm_training.Texts:
+    selected = Train().select(batch_of(texts), "documents", TOTALS)
+    parts = [selected.slice(n, 7) for n in range(0, len(selected), 7)]
+    return kenlm_training.Texts(parts, "en", 2**64 - 1, kenlm_training.HELD_OUT_OF_FEW)
+
+
+@given(st.lists(st.text("ab é", min_size=1, max_size=40), max_size=60), st.integers(1, 1500))
+@settings(max_examples=50, deadline=None)
+def test_pieces_are_learnt_from_so_many_bytes_at_most(texts: list[str], most: int):
+    whole = texts_of([f"{n}a{text}" for n, text in enumerate(texts)])
+    learnt = list(whole.learnt())
+    drawn = list(whole.for_pieces(most).learnt())
+    sizes = [len(text.encode()) for text in learnt]
+    size = sum(len(text.encode()) for text in drawn)
+    assert set(drawn) <= set(learnt)
+    assert size <= most or len(drawn) == 1
+    assert drawn == learnt if sum(sizes) <= most else size + max(sizes) > most  # one more might not fit
+    assert bool(drawn) == bool(learnt)
+
+
+def test_the_card_says_what_the_pieces_were_learnt_from(card_and_models: tuple[dict[str, Any], Path], tmp_path: Path):
+    card, folder = card_and_models
+    texts = texts_of(corpus().text.to_pylist()[:250])
+    assert card["languages"]["en"]["pieces_bytes"] == sum(len(text.encode()) for text in texts.learnt())
+    fewer = trained(tmp_path, corpus(), pieces_bytes=20_000.0)["languages"]["en"]
+    assert 15_000 < fewer["pieces_bytes"] <= 20_000
+    assert fewer["documents"] == card["languages"]["en"]["documents"]  # of the n-grams
+    assert (tmp_path / "en.sp.model").read_bytes() != (folder / "en.sp.model").read_bytes()
+
+
 def test_the_opening_is_what_is_selected():
     batch = batch_of(["Élan vital.\nThe rest.", "No opening"], opening_chars=pa.array([11, 0], pa.int64()))
     stage = Train(opening=True)
@@ -552,8 +612,13 @@ def test_languages_without_documents_are_left_out_and_none_is_an_error(tmp_path:
     texts = batch_of([support.prose(random.Random(n), 50) for n in range(40)])
     card = trained(tmp_path, texts, languages=("en", "fr"))
     assert set(card["languages"]) == {"en"}
-    assert card["left_out"] == {"fr": "it has no documents"}
-    with pytest.raises(CurateError, match="no language model can be trained: 'fr': it has no documents"):
+    assert card["left_out"] == {"fr": "it has no documents with text"}
+    assert card["warnings"] == ["`languages` names fr, but it has no documents with text: its pages will get the bucket `all`"]
+    empty = batch_of([*texts.text.to_pylist(), "\n", ""], ["en"] * 40 + ["de"] * 2)
+    (warning,) = trained(tmp_path, empty, languages=("en", "de"))["warnings"]
+    assert "names de" in warning
+    assert trained(tmp_path, empty)["warnings"] == []  # nobody named it
+    with pytest.raises(CurateError, match="no language model can be trained: 'fr': it has no documents with text"):
         trained(tmp_path, texts, languages=("fr",))
     with pytest.raises(CurateError, match="there is no document with text"):
         trained(tmp_path, batch_of(["", "\n"]))
@@ -598,7 +663,9 @@ def test_what_estimates_is_part_of_the_identity(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_settings_that_make_no_sense_are_refused():
-    for parameters, match in (({"order": 1}, "order: 1"), ({"documents": 0}, "above 0"), ({"languages": ("../x",)}, "codes such as en")):
+    odd = ({"order": 1}, "order: 1"), ({"documents": 0}, "above 0"), ({"languages": ("../x",)}, "codes such as en")
+    sizes = tuple(({name: v}, f"{name}: {v:g}") for name in ("memory", "pieces_bytes") for v in (0.0, -1.0, float("nan")))
+    for parameters, match in odd + sizes:
         with pytest.raises(RecipeError, match=match):
             Train(**parameters).check()
 

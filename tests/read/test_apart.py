@@ -29,12 +29,18 @@ MODULE = """
             match item:
                 case ["sleep", seconds]:
                     time.sleep(seconds)
+                case ["burn", seconds]:
+                    end = time.process_time() + seconds
+                    while time.process_time() < end:
+                        pass
                 case ["spin"]:
                     while True:
                         pass
                 case ["stubborn"]:
                     signal.signal(signal.SIGTERM, signal.SIG_IGN)
                     ctypes.CDLL(None).pause()
+                case ["stop"]:
+                    os.kill(os.getpid(), signal.SIGSTOP)
                 case ["allocate", megabytes]:
                     return len(bytearray(megabytes << 20))
                 case ["hoard", megabytes]:
@@ -106,8 +112,7 @@ def test_batches_larger_than_a_pipe_do_not_block(apart):
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
-        (["spin"], "takes longer than 0.5 seconds"),
-        (["stubborn"], "takes longer than 0.5 seconds"),
+        (["spin"], "takes more than 0.5 seconds of processor time"),
         (["allocate", 4000], "takes more than 512 MB of memory"),
         (["crash"], "ends its process by SIGSEGV"),
         (["quit"], "ends its process by status 3"),
@@ -138,10 +143,51 @@ def test_memory_that_earlier_items_took_is_not_held_against_a_later_one(apart):
 
 def test_time_is_for_each_item_and_not_for_the_batch_nor_for_waiting(apart):
     with apart(seconds=0.6) as work:
-        items = [["sleep", 0.2]] * 5
+        items = [["burn", 0.2]] * 5
         assert work(items) == items
         time.sleep(0.8)
         assert work(["a"]) == ["a"]
+
+
+def test_time_is_the_processors_and_not_the_clocks(apart):
+    with apart(seconds=0.2) as work:
+        assert work([["sleep", 1], ["burn", 1], "b"]) == [["sleep", 1], Failed("takes more than 0.2 seconds of processor time"), "b"]
+
+
+@pytest.mark.parametrize("item", [["stubborn"], ["stop"], ["sleep", 1000]])
+def test_an_item_that_waits_for_ever_costs_itself_after_twenty_times_the_time(apart, item):
+    with apart(seconds=0.05) as work:
+        began = time.monotonic()
+        assert work(["a", item, "b"]) == ["a", Failed("takes longer than 1 seconds by the clock"), "b"]
+        assert time.monotonic() - began >= 2  # once behind another item, and once in a process of its own
+
+
+def test_a_process_that_was_stopped_from_outside_costs_no_item(apart):
+    with apart(seconds=0.05) as work:
+        for items in (["x" * 3_000_000, "b"], ["c"]):  # it does not read, it does not answer
+            work(["a"])
+            os.kill(work.pid, signal.SIGSTOP)
+            assert work(items) == items
+
+
+def test_a_machine_that_stalls_changes_no_result(tmp_path):
+    """All processes of a run are stopped for longer than one that does not answer is waited for."""
+    (tmp_path / "of_apart.py").write_text(textwrap.dedent(MODULE))
+    program = """
+        from stages.read.apart import Apart
+        with Apart("of_apart:worker", None, 0.05, 1 << 29) as work:
+            work(["a"])
+            work.close()
+            print("begun", flush=True)
+            print(work([["sleep", 0.7]]), flush=True)
+    """
+    run = started(tmp_path, program)
+    assert run.stdout.readline() == b"begun\n"
+    time.sleep(0.5)
+    os.killpg(run.pid, signal.SIGSTOP)
+    time.sleep(1.5)
+    os.killpg(run.pid, signal.SIGCONT)
+    assert run.communicate(timeout=20) == (b"[['sleep', 0.7]]\n", b"")
 
 
 def test_what_is_printed_does_not_get_between_the_answers(apart, capfd):
