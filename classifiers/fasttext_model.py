@@ -3,19 +3,28 @@
 The numpy 2 build of fastText (fasttext-numpy2 0.10) is the library; only its batch calls are used. Text on its way in is made harmless
 first, in training and in prediction alike: a page may hold `__label__` and `</s>`, which mean something to fastText.
 
-Training runs on one thread, because more of them race for the weights. On fewer than eleven threads fastText fills only the first tenth of
-its input matrix and leaves the rest to what the memory held; so every word's first vector is given, from a hash of the seed and the
-word. Rows of n-grams cannot be given: they are zeros beyond that tenth, being memory fresh from the system, which a large matrix is.
-Cost per core: prediction 7 to 40 MB/s, making text harmless 270 MB/s. Training takes 6 MB/s and epoch for single words in 100 dimensions,
-3 MB/s for bigrams, and 20 s and 1.5 GB of memory for the first vectors of a million words.
+Training runs in a process of its own, which ends with this one, because fastText hears no Ctrl-C; and on one thread, because more of them
+race for the weights. On fewer than eleven threads fastText fills only the first tenth of its input matrix and leaves the rest to what the
+memory held; so every word's first vector is given, from a hash of the seed and the word. Rows of n-grams cannot be given: they are zeros
+beyond that tenth, being memory fresh from the system, which a large matrix is.
+Cost per core: prediction 7 to 40 MB/s, making text harmless 270 MB/s, checking a model 0.2 s for a million words. Training takes 6 MB/s and
+epoch for single words in 100 dimensions, 3 MB/s for bigrams, 20 s and 1.5 GB of memory for the first vectors of a million words, and 0.7 s
+for its process.
 """
 
 from __future__ import annotations
 
 import json
+import mmap
 import os
+import select
+import signal
+import struct
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
+from classifiers.fasttext_file import LABEL, DamagedError, labels_of_whole
 from curate.batch import Array, Batch
 from curate.errors import CurateError
 from curate.kernels.text import hash_documents, mix
@@ -31,10 +41,11 @@ from curate.stage import Model
 MAGIC = (793712314).to_bytes(4, "little")  # every fastText model begins with it
 FILE = "model.bin"  # in the folder of a model that was trained here
 CARD = "card.json"  # beside it
-LABEL = "__label__"
 POINTER = b"version https://git-lfs"
 Loss = Literal["softmax", "hs", "ova", "ns"]
 SHARED = ("softmax", "hs")  # losses whose probabilities add up to 1; by the others each label is judged by itself
+
+_UNLEARNT = 3  # exit status of a training that fastText gave up
 
 _END, _PREFIX = b"</s>", LABEL.encode()  # what fastText takes for the end of a line and for a label
 _SPACE, _LINE_FEED, _BAR, _DASH = (int(b) for b in b" \n|-")
@@ -51,20 +62,30 @@ def file_of(model: Model) -> str:
     return os.path.join(model.path, FILE) if os.path.isdir(model.path) else model.path
 
 
-def check(model: Model) -> None:
-    """Raise CurateError unless the file begins as fastText models do."""
+def check(model: Model) -> list[str]:
+    """The labels of a model, without their prefix, the most frequent in training first; none where it is trained in the run.
+
+    Raises CurateError unless the file is a whole model with labels, as fastText writes it. What its matrices hold is not looked at.
+    """
     if not model.path:
-        return  # trained in the run
+        return []
     path = file_of(model)
     try:
         with open(path, "rb") as file:
             head = file.read(64)
+            if head.startswith(POINTER):
+                raise CurateError(f"{path} is a Git LFS pointer, not the model: fetch it (git lfs pull)")
+            if not head.startswith(MAGIC):
+                raise CurateError(f"{path} is no fastText model (it may be a pointer to one, or cut off)")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return labels_of_whole(data, path)
     except OSError as error:
         raise CurateError(f"{path}: cannot be read: {error.strerror}; expected a fastText model, or a folder with {FILE}") from None
-    if head.startswith(POINTER):
-        raise CurateError(f"{path} is a Git LFS pointer, not the model: fetch it (git lfs pull)")
-    if not head.startswith(MAGIC):
-        raise CurateError(f"{path} is no fastText model (it may be a pointer to one, or cut off)")
+    except DamagedError as damage:
+        raise CurateError(f"{path} is cut off or damaged: {damage}. Fetch or train the model again") from None
+    except (struct.error, IndexError):
+        size = os.path.getsize(path)
+        raise CurateError(f"{path} is cut off or damaged: it ends too early, at {size:,} bytes. Fetch or train the model again") from None
 
 
 def load(model: Model) -> Any:
@@ -78,8 +99,6 @@ def load(model: Model) -> Any:
         loaded = fasttext.load_model(path)
     except (ValueError, RuntimeError, MemoryError) as error:
         raise CurateError(f"{path}: fastText cannot read it: {error}. It may be cut off or of another version") from None
-    if loaded.f.getArgs().model.name != "supervised":
-        raise CurateError(f"{path} holds word vectors and no labels; expected a model that was trained with labels (fasttext supervised)")
     _check_probabilities(loaded, pa.array(_PROBES, pa.large_string()), path)
     return loaded
 
@@ -209,8 +228,6 @@ def train(
     Examples are pairs of arrays: labels without prefix or white space, and lines as `one_line` makes them. Takes memory for the words,
     8 * dim bytes each, and disk beside `path` for the text. Raises CurateError where there is nothing to learn from, or weights overflow.
     """
-    import fasttext
-
     if (word_ngrams > 1 or maxn) and bucket < least_bucket(dim):
         raise CurateError(f"bucket: {bucket:,} rows of {dim} numbers for n-grams are too few; the least is {least_bucket(dim):,}")
     words, sample, count = _Counts(), [], 0
@@ -233,15 +250,39 @@ def train(
             known = pa.concat_arrays([pa.array(["</s>"], known.type), known])  # the end of each line is a word too
         with open(vectors, "wb") as file:
             _write_vectors(file, known, dim, seed)
+        settings = {
+            "input": text, "pretrainedVectors": vectors, "dim": dim, "lr": lr, "epoch": epoch, "wordNgrams": word_ngrams,
+            "minCount": min_count, "minn": minn, "maxn": maxn, "bucket": bucket, "loss": loss, "seed": seed, "thread": 1, "verbose": 0,
+        }  # fmt: skip
+        status, said = _run_apart(settings, path, os.path.join(scratch, "said.txt"))
+    if status == _UNLEARNT:
+        raise CurateError(f"fastText could not learn from {count:,} examples: {said}; a lower lr may help")
+    if status:
+        how = f"by {signal.Signals(-status).name}: memory may have run out" if status < 0 else f"with status {status}: {said}"
+        raise CurateError(f"fastText's training on {count:,} examples ended {how}")
+    _check_probabilities(load(Model(path)), pa.concat_arrays(sample), path)
+
+
+def _run_apart(settings: dict[str, Any], path: str, said: str) -> tuple[int, str]:
+    """Train in a process of its own, writing to `path`. Its exit status (below 0: a signal) and its last line, by way of the file `said`.
+
+    However this call ends, the process has ended; it ends itself where this process is killed.
+    """
+    imports = os.pathsep.join(p or os.getcwd() for p in sys.path)  # what can be imported here can be imported there
+    one = {"PYTHONPATH": imports, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-P", "-m", "classifiers.fasttext_model", json.dumps([os.getpid(), path, settings])]
+    with open(said, "w+b") as out:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=out, env={**os.environ, **one})
         try:
-            trained = fasttext.train_supervised(
-                text, dim=dim, lr=lr, epoch=epoch, wordNgrams=word_ngrams, minCount=min_count, minn=minn, maxn=maxn, bucket=bucket,
-                loss=loss, seed=seed, thread=1, verbose=0, pretrainedVectors=vectors,
-            )  # fmt: skip
-        except RuntimeError as error:
-            raise CurateError(f"fastText could not learn from {count:,} examples: {error}; a lower lr may help") from None
-        trained.save_model(path)
-    _check_probabilities(trained, pa.concat_arrays(sample), path)
+            status = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+        out.seek(max(0, os.path.getsize(said) - 2000))
+        lines = out.read().decode("utf-8", "replace").split("\n")
+    return status, next((line.strip() for line in reversed(lines) if line.strip()), "it did not say why")
 
 
 def _bytes(lines: pa.Array) -> memoryview:
@@ -314,3 +355,30 @@ def _write_vectors(file: Any, words: pa.Array, dim: int, seed: int) -> None:
         out = np.empty(int(end[-1] - start[0]) + len(start) * (dim * max(map(len, levels)) + 1), np.uint8)
         size = _write_rows(data, start, end, hashes, dim, letters, ends, out)
         file.write(memoryview(out[:size]))
+
+
+def _end_with(parent: int) -> None:
+    """End this process where its input ends, or where it is adopted: a forked sibling may hold the input open."""
+    while not select.select([0], [], [], 1.0)[0] and os.getppid() == parent:
+        pass
+    os._exit(1)
+
+
+def main() -> int:
+    """The process that trains. Returns its exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    parent, path, settings = json.loads(sys.argv[1])
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+    import fasttext
+
+    try:
+        trained = fasttext.train_supervised(**settings)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        print(str(error) or "memory ran out")
+        return _UNLEARNT
+    trained.save_model(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

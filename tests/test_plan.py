@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+import language_model
 import pytest
 
-from classifiers.fasttext_model import MAGIC
 from curate import plan as planning
 from curate import recipe as recipes
 from curate.errors import RecipeError
@@ -42,15 +42,21 @@ corpus:
 """
 
 
+@pytest.fixture(scope="session")
+def lid(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A language model."""
+    return Path(language_model.train(tmp_path_factory.mktemp("lid"))).read_bytes()
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path: Path, lid: bytes) -> Path:
     """A folder of two sources, a model and a recipe."""
     for source in ("web", "books"):
         for number in range(2):
             path = tmp_path / "data" / source / f"{number}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(json.dumps({"text": f"{source} {number} {n} and so on"}) + "\n" for n in range(20)))
-    (tmp_path / "data" / "lid.bin").write_bytes(MAGIC + b"a model")
+    (tmp_path / "data" / "lid.bin").write_bytes(lid)
     (tmp_path / "r.yaml").write_text(RECIPE.replace("DATA", str(tmp_path / "data")))
     return tmp_path
 
@@ -192,7 +198,8 @@ def rename(place: Path) -> None:
 
 
 def retrain(place: Path) -> None:
-    (place / "data" / "lid.bin").write_bytes(MAGIC + b"a muddle")
+    path = place / "data" / "lid.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x3c")  # another weight
 
 
 def move(place: Path) -> None:

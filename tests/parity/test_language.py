@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from classifiers import fasttext_model
 from classifiers.language import FastText, Keep
 from curate.batch import Batch
 from curate.errors import CurateError
@@ -105,6 +108,105 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path):
     (tmp_path / "lid.bin").write_text("version https://git-lfs.github.com/spec/v1")
     with pytest.raises(CurateError, match=r"lid\.bin is a Git LFS pointer"):
         _ = FastText(Model(str(tmp_path / "lid.bin"))).loaded
+
+
+# -- models that are cut off or garbled ---------------------------------------------------------------------------------------------
+
+DICTIONARY, ENTRIES = 64, 92  # where fastText's dictionary begins, and its first entry: 14 int32 and a double; 3 int32 and 2 int64
+KINDS: dict[str, dict[str, Any]] = {
+    "dense": {},
+    "quantized": {"qnorm": False},
+    "norms": {"qnorm": True, "dsub": 3},
+    "output": {"qnorm": True, "qout": True},
+    "pruned": {"cutoff": 300, "qnorm": True, "qout": True},
+}
+WHOLE_LABELS = 300  # fastText quantizes matrices of 256 rows or more
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Models of each kind of matrix, the pruned one with n-grams."""
+    import fasttext
+
+    folder = tmp_path_factory.mktemp("whole")
+    names = [f"l{n}" for n in range(WHOLE_LABELS)]
+    lines = fasttext_model.one_line(batch_of([f"word{n} thing{n // 2} a b c" for n in range(WHOLE_LABELS)]), " ")
+    found = {}
+    for kind, options in KINDS.items():
+        ngrams = {"dim": 64, "minn": 2, "maxn": 3, "bucket": 140_000} if kind == "pruned" else {"dim": 8}
+        path = folder / f"{kind}.bin"
+        fasttext_model.train([(pa.array(names), lines)], str(path), epoch=3, **ngrams)
+        if options:
+            model = fasttext.load_model(str(path))
+            model.quantize(input=None, **options)
+            model.save_model(str(path))
+        found[kind] = path
+    return found
+
+
+def refused(raw: bytes, path: Path) -> str:
+    """The message, which is one, names the file, and comes at once."""
+    path.write_bytes(raw)
+    began = time.monotonic()
+    with pytest.raises(CurateError) as before:
+        FastText(Model(str(path))).check()
+    assert time.monotonic() - began < 2
+    with pytest.raises(CurateError) as at_load:
+        _ = FastText(Model(str(path))).loaded
+    message = str(before.value)
+    assert message == str(at_load.value)
+    assert "\n" not in message
+    assert path.name in message
+    return message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_model_is_known_by_its_labels(kind: str, whole: dict[str, Path]):
+    labels = fasttext_model.check(Model(str(whole[kind])))
+    assert sorted(labels) == sorted(f"l{n}" for n in range(WHOLE_LABELS))
+    assert labels == fasttext_model.labels_of(fasttext_model.load(Model(str(whole[kind]))))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_that_is_cut_anywhere_is_refused(kind: str, whole: dict[str, Path], tmp_path: Path):
+    raw = whole[kind].read_bytes()
+    behind = raw.rindex(b"__label__") + 200  # in the first matrix, or in the table of n-grams
+    places = [*range(ENTRIES + 30), *range(behind - 200, behind), *range(behind, len(raw), max(1, len(raw) // 150)), len(raw) - 1]
+    for size in places:
+        message = refused(raw[:size], tmp_path / "cut.bin")
+        assert "is cut off or damaged" in message if size >= 4 else "is no fastText model" in message
+    for more in (b"\0", b"\0" * 4096):
+        assert f"{len(raw) + len(more):,} bytes, expected {len(raw):,}" in refused(raw + more, tmp_path / "cut.bin")
+
+
+def test_a_model_whose_numbers_are_garbled_is_refused(own: str, tmp_path: Path):
+    raw = Path(own).read_bytes()
+    numbers = {"version": 4, "dim": 8, "loss": 32, "kind": 36, "size": DICTIONARY, "words": DICTIONARY + 4, "labels": DICTIONARY + 8}
+    for name, place in numbers.items():
+        for value in (-1, 0, 13, 2**31 - 1, -(2**31)):
+            garbled = raw[:place] + struct.pack("<i", value) + raw[place + 4 :]
+            assert "is cut off or damaged" in refused(garbled, tmp_path / f"{name}.bin")
+    matrix = raw.rindex(b"__label__") + 11 + 10 + 1  # behind the last entry's text, zero, count and kind, and one flag
+    assert struct.unpack_from("<q", raw, matrix + 8) == (language_model.DIM,)
+    for place in (DICTIONARY + 20, matrix, matrix + 8):
+        for value in (-2, 2**40, 2**63 - 1, -(2**63)):
+            garbled = raw[:place] + struct.pack("<q", value) + raw[place + 8 :]
+            assert "is cut off or damaged" in refused(garbled, tmp_path / "garbled.bin")
+    for place, value in ((matrix - 1, 2), (matrix - 2, 0), (ENTRIES + 5 + 8, 1)):  # a flag; the kinds of the last label and of </s>
+        assert "is cut off or damaged" in refused(raw[:place] + bytes([value]) + raw[place + 1 :], tmp_path / "garbled.bin")
+
+
+def test_word_vectors_are_no_model_of_labels(own: str, tmp_path: Path):
+    raw = Path(own).read_bytes()
+    for kind in (1, 2):  # fastText's cbow and skipgram
+        assert "holds word vectors and no labels" in refused(raw[:36] + struct.pack("<i", kind) + raw[40:], tmp_path / "vectors.bin")
+
+
+def test_n_grams_without_rows_for_them_are_refused(own: str, tmp_path: Path):
+    """fastText divides by their number."""
+    raw = Path(own).read_bytes()
+    for place, value in ((28, 3), (48, 3), (48, -1)):  # wordNgrams, maxn
+        assert "its header makes no sense" in refused(raw[:place] + struct.pack("<i", value) + raw[place + 4 :], tmp_path / "ngrams.bin")
 
 
 # -- the choice by score ------------------------------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -318,6 +320,81 @@ def test_marks_make_no_labels_and_end_no_document_in_training(tmp_path: Path):
     assert card["auc"] > 0.9
 
 
+# -- the process that trains --------------------------------------------------------------------------------------------------------
+
+LONG = """
+import sys
+import pyarrow as pa
+from classifiers import fasttext_model
+lines = pa.array(["a b c d e f g h\\n"] * 10_000, pa.large_string())
+labels = pa.array(["one", "two"] * 5_000)
+fasttext_model.train([(labels, lines)], sys.argv[1], epoch=100_000, lr=0.001)
+"""
+
+
+def children(pid: int) -> list[int]:
+    """Of a process, those that have not ended."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = place.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(place.parent.name))
+    return found
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="there is no /proc here")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_training_ends_with_the_process_that_asked_for_it(how: signal.Signals, tmp_path: Path):
+    root = Path(__file__).parents[2]
+    run = subprocess.Popen([sys.executable, "-c", LONG, str(tmp_path / "model.bin")], cwd=root, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not (found := children(run.pid)) and time.monotonic() < deadline and run.poll() is None:
+            time.sleep(0.1)
+        assert len(found) == 1
+        time.sleep(3)  # it is in fastText's code then
+        assert runs(found[0])
+        run.send_signal(how)
+        run.wait(5)
+        deadline = time.monotonic() + 5
+        while runs(found[0]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not runs(found[0])
+    finally:
+        run.kill()
+        run.wait()
+    if how == signal.SIGINT:
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_that_overflow_are_named(tmp_path: Path):
+    with pytest.raises(CurateError, match=r"fastText could not learn from \d+ examples: Encountered NaN.*a lower lr may help"):
+        trained(tmp_path, Train(**{**SMALL, "lr": 1e30}), pages(1, GOOD, 60), pages(2, PLAIN, 60))
+
+
+@pytest.mark.parametrize(
+    ("does", "message"),
+    [("kill -9 $$", "ended by SIGKILL: memory may have run out"), ("echo no such thing; exit 7", "with status 7: no such thing")],
+)
+def test_a_training_that_dies_is_an_error(does: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{does}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(CurateError, match=message):
+        trained(tmp_path / "model", Train(**SMALL), pages(1, GOOD, 60), pages(2, PLAIN, 60))
+
+
 # -- what cannot be -----------------------------------------------------------------------------------------------------------------
 
 
@@ -386,6 +463,13 @@ def test_rare_words_are_not_learnt(tmp_path: Path):
         ({"threshold": None, "retain": 1.5}, "retain: expected a share"),
         ({"dim": 0}, "dim: expected 1 or more"),
         ({"seed": -1}, "seed: expected 0 to"),
+        ({"lr": 0.0}, "lr: expected more than 0"),
+        ({"lr": float("nan")}, "lr: expected more than 0"),
+        ({"lr": float("inf")}, "lr: expected more than 0"),
+        ({"bucket": -1}, "bucket: expected 0 or more"),
+        ({"min_chars": -1}, "min_chars: expected 0 or more"),
+        ({"threshold": 1.5}, "threshold: expected a probability between 0 and 1"),
+        ({"threshold": -0.1}, "threshold: expected a probability between 0 and 1"),
         ({"word_ngrams": 2, "bucket": 1000}, "bucket: expected 86,508 or more for dim 100"),
     ],
 )
@@ -397,12 +481,12 @@ def test_settings_that_make_no_sense_are_refused(given: dict[str, Any], message:
 def test_a_label_that_a_model_does_not_have_is_named_before_the_run(model: tuple[Model, dict[str, Any]], tmp_path: Path):
     Score(model[0]).check()
     Score(Model("", "", "trained")).check()
-    with pytest.raises(CurateError, match=r"has the labels positive, negative; positive = 'wiki' is none of them"):
+    with pytest.raises(CurateError, match=r"has the labels negative, positive; positive = 'wiki' is none of them"):
         Score(model[0], positive="wiki").check()
-    bare = tmp_path / "bare.bin"  # without a card the labels are known once it is loaded
+    bare = tmp_path / "bare.bin"  # a model without a card
     bare.write_bytes(Path(fasttext_model.file_of(model[0])).read_bytes())
     with pytest.raises(CurateError, match="positive = 'wiki' is none of them"):
-        _ = Score(Model(str(bare)), positive="wiki").scorer
+        Score(Model(str(bare)), positive="wiki").check()
     assert Score(Model(str(bare))).scorer.positive == "positive"
     np.testing.assert_allclose(scores(Model(str(bare)), ["a b"], positive="negative"), 1 - scores(model[0], ["a b"]), atol=1e-6)
 
@@ -416,7 +500,8 @@ def three(folder: Path) -> Model:
 def test_of_a_model_with_many_labels_one_must_be_named(tmp_path: Path):
     model = three(tmp_path)
     with pytest.raises(CurateError, match="name the one that is wanted as `positive`"):
-        _ = Score(model).scorer
+        Score(model).check()
+    Score(model, positive="de").check()
     texts = ["she had been reading", "der fluss stand still", ""]
     parts = [scores(model, texts, positive=label) for label in ("en", "de", "fr")]
     np.testing.assert_allclose(np.sum(parts, axis=0), 1, atol=1e-3)
@@ -454,6 +539,10 @@ def test_a_threshold_is_given_or_the_models():
         with pytest.raises(RecipeError, match="exactly one of least and model"):
             Keep(**wrong)  # type: ignore[arg-type]
     Keep(least=None, model=Model("", "", "trained")).check()
+    for outside in (-0.01, 1.01, 25.0, float("nan")):
+        with pytest.raises(RecipeError, match="least: expected a probability between 0 and 1"):
+            Keep(least=outside)
+    assert [Keep(least=bound).threshold for bound in (0.0, 1.0)] == [0.0, 1.0]
 
 
 # -- the measures -------------------------------------------------------------------------------------------------------------------
