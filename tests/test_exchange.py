@@ -106,7 +106,7 @@ def cuts(draw: st.DrawFn) -> tuple[Shards, int, list[int], int, int]:
     return shards, draw(st.integers(1, 9)), groups, draw(st.sampled_from([1, 2, 5, 40, 2 << 20])), draw(st.sampled_from([1, 100, 32 << 20]))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cuts())
 def test_every_key_meets_all_its_rows_once_in_order(drawn: tuple[Shards, int, list[int], int, int]) -> None:
     shards, partitions, groups, range_rows, spill = drawn
@@ -126,7 +126,7 @@ def test_every_key_meets_all_its_rows_once_in_order(drawn: tuple[Shards, int, li
             assert all(before[-1][0] < after[0][0] for before, after in pairwise(met))  # no key in two ranges
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cuts(), st.integers(1, 7))
 def test_each_shard_is_given_the_rows_of_its_documents(drawn: tuple[Shards, int, list[int], int, int], step: int) -> None:
     shards, partitions, groups, range_rows, spill = drawn

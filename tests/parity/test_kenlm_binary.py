@@ -25,7 +25,7 @@ kenlm = pytest.importorskip("kenlm")
 
 ROOT = Path(__file__).parents[2]
 BOOKS = ROOT.parent / "shared/corpus/books/gutenberg_raw"
-SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # with a gap ("b </s>" is no bigram), no <unk>, zeros of both signs, missing back-offs, an exponent and a number that is a tie of two floats
 SMALL = """\\data\\

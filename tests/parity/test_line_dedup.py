@@ -82,14 +82,14 @@ TEXT = st.lists(LINE, min_size=1, max_size=6).map(lambda lines: "\n".join(line.r
 
 
 @given(st.lists(st.lists(TEXT, max_size=4), min_size=1, max_size=5), st.integers(0, 3), st.integers(1, 3), st.integers(1, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_ccnets_mode_is_its_set_definition(tmp_path_factory, shards, group: int, partitions: int, rows: int):
     folder = tmp_path_factory.mktemp("lines")
     assert deduped(Lines(hash="sha1", group=group), shards, folder, partitions=partitions, rows=rows) == expected(shards, group)
 
 
 @given(st.lists(st.lists(TEXT, max_size=4), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_the_fast_hash_decides_as_sha1_does(tmp_path_factory, shards):
     assert deduped(Lines(), shards, tmp_path_factory.mktemp("a")) == deduped(CCNET, shards, tmp_path_factory.mktemp("b"))
 
@@ -104,7 +104,7 @@ def test_the_first_copies_may_stay(tmp_path: Path):
 
 
 @given(st.lists(st.lists(TEXT, max_size=5), min_size=1, max_size=4), st.integers(1, 4), st.integers(1, 3))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_the_first_copies_that_stay_are_the_first_in_corpus_order(tmp_path_factory, shards, stay: int, rows: int):
     left = deduped(Lines(keep_first=stay, group=0), shards, tmp_path_factory.mktemp("first"), rows=rows)
     documents = [text for shard in shards for text in shard]

@@ -399,7 +399,7 @@ def readings(draw: st.DrawFn) -> Reading:
     return Reading({s: draw(steps) for s in names}, models, draw(steps), {s: draw(st.lists(text, min_size=1, max_size=8)) for s in names})
 
 
-@settings(max_examples=int(os.environ.get("CURATE_EXAMPLES", "25")), deadline=None)
+@settings(max_examples=int(os.environ.get("CURATE_EXAMPLES", "12")), deadline=None)
 @given(readings())
 def test_a_run_is_what_its_recipe_says(reading: Reading) -> None:
     with TemporaryDirectory() as folder:
