@@ -71,7 +71,7 @@ class Lines(Global):
 
     def reduce(self, keys: pa.Table) -> pa.Table:
         """The lines that go: their keys in order, how many documents hold each, and the last document in which one stays, or -1."""
-        table = self._summed(keys)
+        table = self._summed(keys, in_order=True)
         key, doc, count = (table[c].to_numpy() for c in ("key", "doc", "count"))
         first = _starts(key)
         total = np.add.reduceat(count.astype(np.int64), first) if len(key) else np.empty(0, np.int64)
@@ -82,10 +82,16 @@ class Lines(Global):
             columns["until"] = doc[np.minimum(first + self.keep_first - 1, last)][gone]
         return pa.table(columns)
 
-    def _summed(self, keys: pa.Table) -> pa.Table:
+    def _summed(self, keys: pa.Table, *, in_order: bool = False) -> pa.Table:
         key, doc, count = (keys[c].to_numpy() for c in ("key", "doc", "count"))
-        order = np.lexsort((doc, key)) if self.keep_first > 1 else np.argsort(key)
-        key, doc, count = key[order], doc[order], count[order]
+        if not in_order and not self.keep_first and (count == 1).all():  # without addresses: hashes alone are sorted several times as fast
+            key = np.sort(key)
+            first = _starts(key)
+            counts = np.diff(first, append=len(key)).astype(np.uint32)
+            return pa.table({"key": key[first], "doc": np.zeros(len(first), np.int64), "count": counts})
+        if not in_order:
+            order = np.lexsort((doc, key)) if self.keep_first > 1 else np.argsort(key)
+            key, doc, count = key[order], doc[order], count[order]
         first = _starts(key)
         if self.keep_first > 1:  # a row for each of the copies that may stay, all that follow in the last of them
             rank = np.arange(len(key)) - np.repeat(first, np.diff(first, append=len(key)))
