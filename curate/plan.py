@@ -275,7 +275,7 @@ class _Planner:
             chain = " needs ".join([*self._open[self._open.index(name) :], name])
             raise RecipeError(f"{model.place}: learns from documents that it is needed for: {chain}")
         self._open.append(name)
-        trainer = self.hashed(self._resolve(model.trainer), model.place)
+        trainer = self._taught(self.hashed(model.trainer, model.place))
         assert isinstance(trainer, Trainer)
         members = {role: tuple(self._fed(source, name) for source in sources) for role, sources in model.sources.items()}
         self._open.pop()
@@ -293,13 +293,16 @@ class _Planner:
     def _resolve(self, stage: S) -> S:
         """The stage with each trained model named by its training; the same object for the same stage of the recipe."""
         if id(stage) not in self._resolved:
-            changes = {
-                field: Model(self.training(value.name).folder, self.training(value.name).fingerprint, value.name)
-                for field, value in vars(stage).items()
-                if isinstance(value, Model) and value.name
-            }
-            self._resolved[id(stage)] = replace(stage, **changes) if changes else stage
+            self._resolved[id(stage)] = self._taught(stage)
         return cast(S, self._resolved[id(stage)])
+
+    def _taught(self, stage: Stage) -> Stage:
+        changes = {
+            field: Model(self.training(value.name).folder, self.training(value.name).fingerprint, value.name)
+            for field, value in vars(stage).items()
+            if isinstance(value, Model) and value.name
+        }
+        return replace(stage, **changes) if changes else stage
 
 
 def _identity(reader: Stage) -> Any:

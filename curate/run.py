@@ -230,8 +230,8 @@ def check_budget(plan: Plan, pass_: Pass, result: Finished, share: float = 1.0) 
     assert reader is not None
     place = plan.recipe.sources[pass_.source][0].place
     found = f"; the first are in {min(result.bad)}" if result.bad else ""
-    why = f" ({first_reason(min(result.bad))})" if result.bad else ""
     if row.bad_files > reader.max_bad_files:
+        why = f" ({first_reason(min(result.bad))})" if result.bad else ""
         raise BudgetError(
             f"{place}: nothing could be read of {row.bad_files:,} files{why}; max_bad_files is {reader.max_bad_files}{found}. "
             "Leave the files out, or allow for them"
