@@ -30,6 +30,7 @@ class Check(NamedTuple):
     value: Array | None = None  # float per document: what was measured
     limit: float | None = None  # what it was held against
     kept: Array | None = None  # int64 per document: the address of the document kept in its stead, or -1
+    kept_id: pa.StringArray | None = None  # per document: the id of that document, or null
 
 
 def at_least(value: Array, limit: float) -> Check:

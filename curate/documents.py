@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import IO
 
@@ -25,7 +26,7 @@ WRITE = {"compression": "zstd", "compression_level": 1, "write_statistics": Fals
 RAW_BYTES = 64 << 10  # of a bad record that are kept
 FATES = pa.schema(
     {"id": pa.string(), "url": pa.string(), "stage": pa.string(), "rule": pa.string()}
-    | {"value": pa.float64(), "limit": pa.float64(), "kept": pa.int64()}
+    | {"value": pa.float64(), "limit": pa.float64(), "kept": pa.int64(), "kept_id": pa.string()}
 )
 LINES = pa.schema({"id": pa.string(), "stage": pa.string(), "lines": pa.list_(pa.int32()), "others": pa.list_(pa.int64())})
 
@@ -35,6 +36,26 @@ def read_documents(path: str, batch_rows: int, columns: list[str] | None = None)
     with store.open_input(path) as file, pq.ParquetFile(file, pre_buffer=False) as reader:
         for data in reader.iter_batches(batch_rows, columns=columns, use_threads=False):
             yield from bounded(data, batch_rows)
+
+
+def read_rows(path: str, wanted: Array, batch_rows: int) -> Iterator[tuple[Array, Batch]]:
+    """(numbers of the documents in the file, the documents) of those that are `wanted`, int64 in order; row groups that hold none are
+    not read.
+    """
+    with store.open_input(path) as file, pq.ParquetFile(file, pre_buffer=False) as reader:
+        sizes = [reader.metadata.row_group(n).num_rows for n in range(reader.num_row_groups)]
+        begins = np.concatenate(([0], np.cumsum(sizes)))
+        held = np.flatnonzero(np.diff(np.searchsorted(wanted, begins)))
+        for group in held.tolist():
+            first = int(begins[group])
+            for data in reader.iter_batches(batch_rows, row_groups=[group], use_threads=False):
+                low, high = np.searchsorted(wanted, [first, first + len(data)])
+                some = data.take(pa.array(wanted[low:high] - first)) if high - low < len(data) else data
+                at = int(low)
+                for batch in bounded(some, batch_rows):
+                    yield wanted[at : at + len(batch)], batch
+                    at += len(batch)
+                first += len(data)
 
 
 def bounded(data: pa.RecordBatch, rows: int) -> Iterator[Batch]:
@@ -132,6 +153,7 @@ class Fates:
                 pa.array(check.value[rows].astype(np.float64)) if check.value is not None else nothing.cast(pa.float64()),
                 pa.repeat(float(check.limit), len(rows)) if check.limit is not None else nothing.cast(pa.float64()),
                 pa.array(check.kept[rows]) if check.kept is not None else nothing.cast(pa.int64()),
+                check.kept_id.take(at).cast(pa.string()) if check.kept_id is not None else nothing.cast(pa.string()),
             ]
             self._dropped.add(pa.RecordBatch.from_arrays(columns, schema=FATES))
 
@@ -181,6 +203,16 @@ class _Table:
         self._flush()
         if self._out is not None:
             self._out.close()
+
+
+def kept_instead(path: str, stage: str) -> Counter[str]:
+    """How many documents a stage dropped in favour of each other one, by its id; of one file of fates, which need not be there."""
+    if not store.exists(path):
+        return Counter()
+    with store.open_input(path) as file:
+        fates = pq.read_table(file, columns=["stage", "kept_id"])
+    ids = fates.filter(pc.equal(fates["stage"], stage))["kept_id"].drop_null()
+    return Counter({c["values"].as_py(): c["counts"].as_py() for c in ids.value_counts()})
 
 
 class Quarantine:

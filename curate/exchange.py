@@ -6,10 +6,11 @@ so the same files serve a barrier over one source and one over the corpus.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,15 @@ import pyarrow as pa
 
 from curate import store
 from curate.errors import CurateError
-from curate.stage import ADDRESS, Global
+from curate.stage import ADDRESS, Round
 
 SHARD_BITS = 32  # a document's address is shard << 32 | row
 SPILL_BYTES = 32 << 20  # of keys held by a worker before they are written
 RANGE_ROWS = 2 << 20  # of keys that are reduced at once
+RANGE_BYTES = 256 << 20  # likewise
+PIECE_BYTES = 32 << 20  # in which many rows of one key are mapped
 ONE_PIECE_BYTES = 1 << 30  # of a verdict that is written as one record batch, which is looked up fastest
+TOP = 2**64 - 1
 STEPS = 8  # in which the end of such a range is looked for
 Keys = np.ndarray[Any, Any]
 
@@ -30,7 +34,7 @@ Keys = np.ndarray[Any, Any]
 class KeysWriter:
     """Collects one shard's keys and writes them by partition; memory is bounded by `SPILL_BYTES`, not by the shard."""
 
-    def __init__(self, stage: Global, path: str, partitions: int):
+    def __init__(self, stage: Round, path: str, partitions: int):
         self.stage, self.path, self.partitions = stage, path, partitions
         self._held: list[pa.RecordBatch] = []
         self._bytes = 0
@@ -112,9 +116,10 @@ def open_arrow(path: str, *, mapped: bool = True) -> Iterator[Any]:
 
 
 class Gather:
-    """The keys of one partition from the files of its shards, handed out in ranges of about `RANGE_ROWS` rows, so that what is held
-    does not grow with the partition. `doc` becomes the address in the corpus. Each file is opened for each range: a machine
-    has fewer memory maps and file handles than a corpus has shards.
+    """The keys of one partition from the files of its shards, handed out in ranges of about `RANGE_ROWS` rows or `RANGE_BYTES`, so that
+    what is held does not grow with the partition; one key with more rows than that is put into a temporary file and mapped. `doc` becomes
+    the address in the corpus. Each file is opened for each range: a machine has fewer memory maps and file handles than a corpus has
+    shards.
     """
 
     def __init__(self, files: Sequence[tuple[int, str]], part: int, partitions: int):
@@ -135,45 +140,98 @@ class Gather:
 
     def ranges(self) -> Iterator[pa.Table]:
         """Rows sorted by (key, doc); all rows of a key are in one table."""
-        rows = sum(len(batch) for _, path in self.files for batch in self._batches(path))
+        sizes = [(len(batch), batch.nbytes) for _, path in self.files for batch in self._batches(path)]
+        rows, size = (sum(n) for n in zip(*sizes, strict=True)) if sizes else (0, 0)
         if not rows:  # a table without rows still says what its columns are
             empty = [batch.slice(0, 0) for _, path in self.files[:1] for batch in self._batches(path)][:1]
             yield from (pa.Table.from_batches(empty) for _ in empty)
             return
+        most = max(1, min(RANGE_ROWS, RANGE_BYTES * rows // max(size, 1)))
         low, high = (int(n) for n in (*edges(self.partitions), 1 << 64)[self.part : self.part + 2])
-        steps = max(1, STEPS * rows // RANGE_ROWS)
-        cuts = np.array([low + (high - low) * n // steps for n in range(steps)], np.uint64)
-        held = np.zeros(steps, np.int64)
-        for _, path in self.files:
-            for batch in self._batches(path):
-                held += np.diff(np.searchsorted(batch["key"].to_numpy(), cuts), append=len(batch))
+        steps = max(1, STEPS * rows // most)
+        cuts = [low + (high - low) * n // steps for n in range(steps)] + [high]
+        held = self._counted(cuts)
         first = 0
         for step in range(steps):
-            if step + 1 == steps or held[first : step + 2].sum() > RANGE_ROWS:
-                if held[first : step + 1].any():
-                    yield self._range(cuts[first], cuts[step + 1] if step + 1 < steps else None)
+            if step + 1 == steps or held[first : step + 2].sum() > most:
+                if held[first : step + 1].sum() > most:  # one step, then: keys that are no hashes, or that many rows share
+                    yield from self._crowded(cuts[first], cuts[step + 1], most)
+                elif held[first : step + 1].any():
+                    yield self._range(cuts[first], cuts[step + 1])
                 first = step + 1
 
-    def _range(self, low: np.uint64, high: np.uint64 | None) -> pa.Table:
-        pieces = []
-        for shard, path in self.files:
+    def _counted(self, cuts: Sequence[int]) -> Keys:
+        """Rows between each two cuts."""
+        held = np.zeros(len(cuts) - 1, np.int64)
+        begins = np.array(cuts[:-1], np.uint64)
+        for _, path in self.files:
+            for batch in self._batches(path):
+                held += np.diff(np.searchsorted(batch["key"].to_numpy(), begins), append=len(batch))
+        return held
+
+    def _crowded(self, low: int, high: int, most: int) -> Iterator[pa.Table]:
+        """A range cut at its very keys."""
+        keys, counts = np.empty(0, np.uint64), np.empty(0, np.int64)
+        for _, path in self.files:
             for batch in self._batches(path):
                 key = batch["key"].to_numpy()
-                first = int(np.searchsorted(key, low))
-                last = len(key) if high is None else int(np.searchsorted(key, high))
-                if last > first:
-                    piece = pa.concat_batches([batch.slice(first, last - first), batch.slice(0, 0)])  # a copy: the file is let go
+                found, count = np.unique(key[_between(key, low, high)], return_counts=True)
+                keys, at = np.unique(np.concatenate([keys, found]), return_inverse=True)
+                counts = np.bincount(at, np.concatenate([counts, count]), len(keys)).astype(np.int64)
+        first, held = 0, 0
+        for n, rows in enumerate(counts.tolist()):
+            if held and held + rows > most:
+                yield self._range(int(keys[first]), int(keys[n]))
+                first, held = n, 0
+            held += rows
+            if held > most:  # of this key alone
+                yield self._mapped(int(keys[n]))
+                first, held = n + 1, 0
+        if held:
+            yield self._range(int(keys[first]), high)
+
+    def _pieces(self, low: int, high: int) -> Iterator[pa.RecordBatch]:
+        for shard, path in self.files:
+            for batch in self._batches(path):
+                within = _between(batch["key"].to_numpy(), low, high)
+                if within.stop > within.start:
+                    piece = batch.slice(within.start, within.stop - within.start)
                     doc = pa.array(piece["doc"].to_numpy() + (shard << SHARD_BITS))
-                    pieces.append(piece.set_column(piece.schema.get_field_index("doc"), "doc", doc))
+                    yield piece.set_column(piece.schema.get_field_index("doc"), "doc", doc)
+
+    def _range(self, low: int, high: int) -> pa.Table:
+        pieces = [pa.concat_batches([piece, piece.slice(0, 0)]) for piece in self._pieces(low, high)]  # copies: the files are let go
         table = pa.Table.from_batches(pieces).combine_chunks()
         return table.take(pa.array(in_order(table["key"].to_numpy(), table["doc"].to_numpy())))
+
+    def _mapped(self, key: int) -> pa.Table:
+        """All rows of one key: shards, and what a shard has written first, are in order of doc already."""
+        with tempfile.TemporaryDirectory(prefix="curate-") as folder:
+            path = f"{folder}/rows.arrow"
+            held: list[pa.RecordBatch] = []
+            out: Any = None
+            for piece in chain(self._pieces(key, key + 1), [None]):
+                if held and (piece is None or sum(p.nbytes for p in held) >= PIECE_BYTES):
+                    out = out or pa.ipc.new_file(path, held[0].schema)
+                    out.write_batch(pa.concat_batches(held))
+                    held = []
+                if piece is not None:
+                    held.append(piece)
+            out.close()
+            return pa.ipc.open_file(pa.memory_map(path)).read_all()  # the map outlives the name
+
+
+def _between(key: Keys, low: int, high: int) -> slice:
+    """The rows of sorted keys that are `low` or more and less than `high`."""
+    end = len(key) if high > TOP else int(np.searchsorted(key, np.uint64(high)))
+    return slice(int(np.searchsorted(key, np.uint64(low))), end)
 
 
 @dataclass(frozen=True)
 class Reduce:
     """One partition of one group of a barrier's keys: reads, sorts, reduces, writes `home/00002-00007.arrow`. Resumable."""
 
-    stage: Global
+    stage: Round
     files: tuple[tuple[tuple[int, str], ...], ...]  # of each group: (number of the shard, path of its keys)
     partitions: int
     home: str
@@ -203,7 +261,7 @@ def reduced_name(group: int, part: int) -> str:
 class Settle:
     """The verdict of one group: one record batch per shard of the corpus, or the whole table where it has no `doc`."""
 
-    stage: Global
+    stage: Round
     home: str  # of the reduced partitions
     shards: int
     verdicts: str
@@ -215,15 +273,16 @@ class Settle:
             with open_arrow(store.join(self.home, part)) as reader:
                 parts.append(reader.read_all())
         verdict = self.stage.settle(pa.concat_tables(parts)) if parts else pa.table({"doc": pa.array([], pa.int64())})
+        metadata = verdict.schema.metadata
         with store.commit(store.join(self.verdicts, verdict_name(group))) as temporary:
             verdict = verdict.combine_chunks() if verdict.nbytes < ONE_PIECE_BYTES else verdict
             batches: Iterable[pa.RecordBatch] = verdict.to_batches()
             if "doc" in verdict.column_names:
                 verdict = verdict.sort_by("doc")
                 batches = split(verdict, verdict["doc"].to_numpy() >> SHARD_BITS, self.shards)
-            with pa.ipc.new_file(temporary, verdict.schema) as out:
+            with pa.ipc.new_file(temporary, verdict.schema.with_metadata(metadata)) as out:
                 for batch in batches:
-                    out.write_batch(batch)
+                    out.write_batch(batch.replace_schema_metadata(metadata))
         return len(verdict)
 
 
@@ -244,6 +303,16 @@ class Verdict:
                 return
             self.table = pa.Table.from_batches([reader.get_batch(shard)])
         self._row = self.table["doc"].to_numpy() - (shard << SHARD_BITS)
+
+    def named(self) -> Keys:
+        """int64: the documents of the shard that the verdict has rows of, each once, in order."""
+        return np.unique(self._row)
+
+    def of(self, documents: Keys) -> pa.Table:
+        """The rows on some documents of the shard, int64 in order, with `row` as their place among those."""
+        at = np.searchsorted(documents, self._row)
+        found = np.flatnonzero(documents[np.minimum(at, len(documents) - 1)] == self._row) if len(documents) else np.empty(0, np.int64)
+        return self.table.take(pa.array(found)).append_column("row", pa.array(at[found].astype(np.int64)))
 
     def rows(self, first: int, count: int) -> pa.Table:
         """The verdict on documents first to first + count of the shard, with `row` counted from `first`."""

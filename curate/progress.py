@@ -40,8 +40,12 @@ class Bar:
         self._docs += docs
         self._rich.update(self._task, advance=1, docs=self._docs)
 
-    def warn(self, message: str) -> None:
+    def say(self, message: str) -> None:
         """Above the bars."""
+        self._rich.console.print(message, markup=False, highlight=False)
+
+    def warn(self, message: str) -> None:
+        """Likewise, to be seen."""
         self._rich.console.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
 
 
@@ -71,8 +75,12 @@ class Lines:
             self._said = time.monotonic()
             self._say(f"{self._what}: {self._done:,} of {self._total:,}" + (f", {self._docs:,} documents" if self._docs else ""))
 
-    def warn(self, message: str) -> None:
+    def say(self, message: str) -> None:
         """On a line of its own."""
+        self._say(message)
+
+    def warn(self, message: str) -> None:
+        """Likewise."""
         self._say(f"warning: {message}")
 
     def _say(self, line: str) -> None:

@@ -10,33 +10,21 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from curate import lock, store, training
-from curate.errors import BudgetError, CurateError, RecipeError, StageError
-from curate.exchange import Reduce, Settle, reduced_name, verdict_name
+from curate.barriers import Court, Entrant, Progress, groups_of
+from curate.documents import kept_instead
+from curate.errors import BudgetError, CurateError, RecipeError
 from curate.plan import Barrier, Pass, Plan, Training
 from curate.runner import Executor
-from curate.stage import Global, Resources, Totals, Trainer
+from curate.stage import Global, Guarded, Resources, Totals, Trainer
 from curate.stats import StageStats, add, balance
 from curate.worker import Done, Job, Part, Setting, Work
 
 T = TypeVar("T")
 CLUSTER_PROBES = 64  # items, spread over the workers of a cluster, that look whether OUT is there
 EARLY_RECORDS = 10_000  # before a share of bad ones says something about the rest
-
-
-class Progress(Protocol):
-    """Who is told how far the run is."""
-
-    def start(self, what: str, total: int, done: int) -> None:
-        """A pass or a barrier begins; `done` of its `total` items were there already."""
-
-    def advance(self, docs: int) -> None:
-        """One more item is done."""
-
-    def warn(self, message: str) -> None:
-        """Something that is no error, but that one should know."""
 
 
 @dataclass
@@ -133,6 +121,8 @@ def run_level(
         result.bad.sort()
         if pass_.reader:
             check_budget(plan, pass_, result)
+        if isinstance(pass_.enter, Guarded):
+            check_loss(pass_.enter, pass_.source, result, settings[level.index(pass_)].home)
     return results
 
 
@@ -248,6 +238,30 @@ def check_budget(plan: Plan, pass_: Pass, result: Finished, share: float = 1.0) 
         )
 
 
+GUARDED_DOCUMENTS = 1000  # what holds fewer is not judged by the share that it loses
+GUARD_EXAMPLES = 3
+
+
+def check_loss(stage: Guarded, source: str, result: Finished, home: str) -> None:
+    """Raise BudgetError where a barrier has dropped more of a source, or of one of its languages or dumps, than it may."""
+    row = result.rows[0]
+    groups = [(source, row.docs_in, row.docs_in - row.docs_out)]
+    for column, counts in row.entered.items():
+        groups += [(f"{source}, {column} {value or 'unknown'}", n, row.lost[column][value]) for value, n in counts.items()]
+    worst = max(groups, key=lambda g: g[2] / g[1] if g[1] >= GUARDED_DOCUMENTS else 0.0)
+    if worst[1] < GUARDED_DOCUMENTS or worst[2] <= stage.max_loss * worst[1]:
+        return
+    kept: Counter[str] = Counter()
+    for part in result.parts:
+        kept.update(kept_instead(part.path.removesuffix(".parquet") + ".fates.parquet", stage.name))
+    examples = "; ".join(f"{n:,} in favour of {name}" for name, n in kept.most_common(GUARD_EXAMPLES))
+    raise BudgetError(
+        f"{stage.name} drops {worst[2]:,} of the {worst[1]:,} documents of {worst[0]} ({worst[2] / worst[1]:.1%}); max_loss is "
+        f"{stage.max_loss:.1%}. {f'Of {source}: {examples}. ' if examples else ''}The fates are in {home}. Read some of them; if they are "
+        f"duplicates, raise {stage.name}.max_loss, else the threshold: nothing that is done will be done again for the former"
+    )
+
+
 def first_reason(path: str) -> str:
     """Where and why the first record of a quarantine file is bad."""
     with store.open_input(path) as file:
@@ -258,44 +272,28 @@ def first_reason(path: str) -> str:
 def run_barrier(
     plan: Plan, barrier: Barrier, finished: dict[str, list[Finished]], out: str, executor: Executor, progress: Progress
 ) -> None:
-    """Reduce each partition of each group of shards, settle each group: the verdict is a file that the next pass reads by shard."""
-    home = store.join(out, barrier.folder)
+    """The verdict is a file for each group of shards, that the next pass reads by shard."""
     docs: list[int] = []
-    paths: dict[int, str] = {}
+    entrants: list[Entrant] = []
     for member in barrier.members:
         result = finished[member.source][member.number - 1]
         keys = setting(plan, member, finished, out).keys
-        paths |= {len(docs) + p.number: store.join(keys, f"{p.number:05d}.arrow") for p in result.parts if p.docs}
+        entrants += [
+            Entrant(len(docs) + p.number, p.docs, p.path, store.join(keys, f"{p.number:05d}.arrow")) for p in result.parts if p.docs
+        ]
         counts = {p.number: p.docs for p in result.parts}
         docs += [counts.get(number, 0) for number in range(shard_count(result))]
     stage = training.located(barrier.stage, out)
     assert isinstance(stage, Global)
-    groups = stage.groups(docs)
-    if len(groups) != len(docs) or min(groups, default=0) < 0:
-        raise StageError(
-            f"{stage.name} puts {len(docs):,} shards into groups {groups[:20]}: one from 0 for each is expected. This is a bug in it"
-        )
+    groups = groups_of(stage, docs)
+    court = Court(stage, store.join(out, barrier.folder), groups, barrier.partitions, plan.recipe.engine.batch_rows)
     base = 0
     for member in barrier.members:
         result = finished[member.source][member.number - 1]
-        verdicts = [store.join(home, verdict_name(group)) for group in groups[base : base + shard_count(result)]]
+        verdicts = [court.verdict(group) for group in groups[base : base + shard_count(result)]]
         base += len(verdicts)
         result.parts = [replace(p, verdict=verdicts[p.number]) for p in result.parts]
-    files = [tuple((shard, paths[shard]) for shard in paths if groups[shard] == group) for group in range(max(groups, default=0) + 1)]
-    there = store.listing(home)
-    todo = [group for group in range(len(files)) if verdict_name(group) not in there]
-    if not todo:
-        return
-    parts = store.join(home, "reduced")
-    store.sweep(parts)
-    there = store.listing(parts)
-    items = [(group, part) for group in todo for part in range(barrier.partitions)]
-    left = [item for item in items if reduced_name(*item) not in there]
-    progress.start(barrier.stage.name, len(items) + len(todo), len(items) - len(left))
-    for _ in executor.map(Reduce(stage, tuple(files), barrier.partitions, parts), left, Resources()):
-        progress.advance(0)
-    for _ in executor.map(Settle(stage, parts, len(docs), home), todo, Resources()):
-        progress.advance(0)
+    court.decide(entrants, executor, progress)
 
 
 def train(plan: Plan, made: Training, finished: dict[str, list[Finished]], out: str, executor: Executor, progress: Progress) -> None:

@@ -8,6 +8,7 @@ needs it, never pickled, never configuration.
 from __future__ import annotations
 
 import dataclasses
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ Checks = dict[str, Mask | Check]
 Outcome = Batch | Mask | Checks | tuple[Batch, Checks] | tuple[Batch, Checks, Removed]
 
 ADDRESS = b"doc"  # in the metadata of a verdict without the column
+FACTS = b"facts"  # likewise
 
 
 @dataclass(frozen=True)
@@ -170,12 +172,35 @@ class Transform(Stage):
         """The rewritten batch; with checks, documents are dropped after it; with the lines that were taken out, those are booked."""
 
 
-class Global(Stage):
+class Round(ABC):
+    """How keys become a verdict: `combine` and the exchange per shard, `reduce` once per range of `key`, `settle` once for each group.
+
+    No result may depend on how keys are cut into ranges or on batch size. Keys should be hashes: their ranges are what is worked on side
+    by side.
+    """
+
+    def combine(self, keys: pa.Table) -> pa.Table:
+        """Shrink one shard's keys before they are written; may be called on any part of them. `doc` is the row in the shard."""
+        return keys
+
+    @abstractmethod
+    def reduce(self, keys: pa.Table) -> pa.Table:
+        """All rows of some keys, sorted by (key, doc), where doc addresses a row of the corpus: shard << 32 | row.
+
+        Called for one range of keys after another, so that memory does not grow with the corpus. Many rows of one and the same key are
+        memory-mapped: read them piece by piece.
+        """
+
+    def settle(self, reduced: pa.Table) -> pa.Table:
+        """The verdict of a group, from what was reduced in order of key. With a `doc` column each shard is given its own rows;
+        without one every shard of the group is given all of it, memory-mapped. Its schema's metadata may hold facts: see `with_facts`."""
+        return reduced
+
+
+class Global(Stage, Round):
     """Needs all documents at once: a barrier between two passes. Keys travel, text does not.
 
-    `emit` runs at the end of one pass, `combine` and the exchange per shard, `reduce` once per range of `key`, `settle` once for
-    each group of shards, and `apply` at the start of the next pass. No result may depend on how keys are cut into ranges or on batch
-    size. Keys should be hashes: their ranges are what is worked on side by side.
+    `emit` runs at the end of one pass, then come the verbs of a Round, and `apply` at the start of the next pass.
     """
 
     def groups(self, docs: Sequence[int]) -> list[int]:
@@ -186,27 +211,45 @@ class Global(Stage):
     def emit(self, batch: Batch) -> pa.RecordBatch:
         """Rows with a uint64 `key`, the int64 `row` within the batch that they speak for, and anything small."""
 
-    def combine(self, keys: pa.Table) -> pa.Table:
-        """Shrink one shard's keys before they are written; may be called on any part of them. `doc` is the row in the shard."""
-        return keys
-
-    @abstractmethod
-    def reduce(self, keys: pa.Table) -> pa.Table:
-        """All rows of some keys, sorted by (key, doc), where doc addresses a row of the corpus: shard << 32 | row.
-
-        Called for one range of keys after another, so that memory does not grow with the corpus.
-        """
-
-    def settle(self, reduced: pa.Table) -> pa.Table:
-        """The verdict of a group, from what was reduced in order of key. With a `doc` column each shard is given its own rows;
-        without one every shard of the group is given all of it, memory-mapped."""
-        return reduced
+    @property
+    def second(self) -> Second | None:
+        """A second round, over the documents that the verdict names, for what keys alone cannot tell; its verdict is then applied."""
+        return None
 
     @abstractmethod
     def apply(self, batch: Batch, verdict: pa.Table) -> Outcome:
         """`verdict` holds this batch's rows, with `row` counted from its first document; or all of it, if it has no `doc`, with the
         address of the batch's first document in its schema's metadata, under ADDRESS.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guarded(Global):
+    """A barrier that drops duplicates, and fails the run where it drops nearly all that there is: settings and templates have wiped out
+    whole sources elsewhere.
+    """
+
+    max_loss: float = 0.9  # share of a source, or of a language or dump in it, that may go (1: all); FineWeb's oldest dumps lost so much
+    watched: ClassVar[tuple[str, ...]] = ("language", "dump")  # columns by whose values losses are counted, where they are there
+
+    @property
+    def identity(self) -> Any:
+        """Without what decides no document."""
+        name, version, config = super().identity
+        return [name, version, {k: v for k, v in config.items() if k != "max_loss"}]
+
+
+class Second(Round):
+    """The second round of a barrier: it is shown again the documents that the first one's verdict names, and no others."""
+
+    @abstractmethod
+    def emit(self, batch: Batch, verdict: pa.Table) -> pa.RecordBatch:
+        """As `Global.emit`. `verdict` has the first verdict's rows of these documents in order, `row` being the document's in the batch."""
+
+
+def with_facts(verdict: pa.Table, **facts: Any) -> pa.Table:
+    """A verdict with what was found out on the way, as JSON would have it; under `says`, a list of sentences for the user."""
+    return verdict.replace_schema_metadata({FACTS: json.dumps(facts)})
 
 
 @dataclass(frozen=True)

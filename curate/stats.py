@@ -36,15 +36,15 @@ class StageStats:
     dropped_chars: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)  # rule -> documents that fail it at all
     histograms: dict[str, Counter[str]] = field(default_factory=dict)  # rule -> bin -> documents
+    entered: dict[str, Counter[str]] = field(default_factory=dict)  # column -> value -> documents that came in, of what a barrier watches
+    lost: dict[str, Counter[str]] = field(default_factory=dict)  # likewise, that were dropped
 
     def __add__(self, other: StageStats) -> StageStats:
         if (self.source, self.stage) != (other.source, other.stage):
             raise ValueError(f"cannot add the counts of {self.source} {self.stage} and {other.source} {other.stage}")
         sums = {k: getattr(self, k) + getattr(other, k) for k in _ADDED}
-        histograms = dict(self.histograms)
-        for rule, bins in other.histograms.items():
-            histograms[rule] = histograms.get(rule, Counter()) + bins
-        return StageStats(self.source, self.stage, **sums, histograms=histograms)
+        tables: Any = {k: _merged(getattr(self, k), getattr(other, k)) for k in _TABLES}
+        return StageStats(self.source, self.stage, **sums, **tables)
 
     def to_json(self) -> dict[str, Any]:
         """As in stats.json; keys of counters sorted and zeros left out, so that equal counts are equal bytes."""
@@ -52,15 +52,23 @@ class StageStats:
         for name in ("dropped", "dropped_chars", "failed"):
             row[name] = {k: int(v) for k, v in sorted(row[name].items()) if v}
         row["histograms"] = {rule: dict(sorted(bins.items(), key=lambda b: float(b[0]))) for rule, bins in sorted(self.histograms.items())}
+        for name in ("entered", "lost"):
+            row[name] = {column: dict(sorted(counts.items())) for column, counts in sorted(row[name].items())}
         return row
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> StageStats:
         counters = {k: Counter(row[k]) for k in ("dropped", "dropped_chars", "failed")}
-        return cls(**{**row, **counters, "histograms": {rule: Counter(bins) for rule, bins in row["histograms"].items()}})
+        tables = {k: {name: Counter(counts) for name, counts in row.get(k, {}).items()} for k in _TABLES}
+        return cls(**{**row, **counters, **tables})
 
 
-_ADDED = [f.name for f in dataclasses.fields(StageStats) if f.name not in ("source", "stage", "histograms")]
+_TABLES = ("histograms", "entered", "lost")
+_ADDED = [f.name for f in dataclasses.fields(StageStats) if f.name not in ("source", "stage", *_TABLES)]
+
+
+def _merged(left: dict[str, Counter[str]], right: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
+    return {name: left.get(name, Counter()) + right.get(name, Counter()) for name in {**left, **right}}
 
 
 def histogram(values: Array) -> Counter[str]:

@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate import places, store
+from curate.barriers import Court, Entrant
 from curate.batch import Batch
 from curate.build import build, find
-from curate.documents import bounded, read_documents
+from curate.documents import Documents, bounded, read_documents
 from curate.errors import CurateError, RecipeError, StageError
-from curate.exchange import KeysWriter, Reduce, Settle, Verdict, verdict_name
+from curate.exchange import KeysWriter, Verdict
+from curate.runner import Local
 from curate.stage import Bad, Global, Model, Skip, Source, Trainer
 from curate.worker import outcome
 
@@ -139,18 +141,30 @@ def _first(file: str, documents: int) -> Iterator[Batch]:
             yield batch.where(np.arange(len(batch)) < take)
 
 
+class _Silent:
+    """A barrier of one file needs no progress."""
+
+    def start(self, what: str, total: int, done: int) -> None: ...
+    def advance(self, docs: int) -> None: ...
+    def warn(self, message: str) -> None: ...
+    def say(self, message: str) -> None: ...
+
+
 def _verdict(stage: Global, batches: Sequence[Batch]) -> Verdict:
     """All steps of a barrier, over one shard."""
     with tempfile.TemporaryDirectory(prefix="curate-try-") as folder:
-        keys = KeysWriter(stage, store.join(folder, "keys"), 1)
+        only = Entrant(0, sum(map(len, batches)), store.join(folder, "documents"), store.join(folder, "keys"))
+        keys, documents = KeysWriter(stage, only.keys, 1), Documents(only.documents)
         first = 0
         for batch in batches:
             keys.add(stage.emit(batch), first)
+            documents.add(batch)
             first += len(batch)
         keys.close()
-        Reduce(stage, (((0, keys.path),),), 1, store.join(folder, "reduced"))((0, 0))
-        Settle(stage, store.join(folder, "reduced"), 1, folder)(0)
-        return Verdict(store.join(folder, verdict_name(0)), 0)
+        documents.close()
+        court = Court(stage, folder, [0], 1, 4096)
+        court.decide([only], Local(), _Silent())
+        return Verdict(court.verdict(0), 0)
 
 
 def _head(batch: Batch, row: int) -> str:

@@ -7,6 +7,7 @@ marker and the report.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,7 @@ from curate.documents import Documents, Fates, Quarantine, bounded, read_documen
 from curate.errors import CurateError, LedgerError, StageError
 from curate.exchange import KeysWriter, Verdict
 from curate.plan import Pass
-from curate.stage import Bad, Filter, Global, Shard, Skip, Source, Stage, Transform
+from curate.stage import Bad, Filter, Global, Guarded, Shard, Skip, Source, Stage, Transform
 from curate.stats import StageStats, balance, histogram
 
 
@@ -365,4 +366,16 @@ def step(stage: Stage, stats: StageStats, batch: Batch, fates: Fates, verdict: p
         fates.add(rewritten, stage.name, checks, rule)
     if removed is not None:
         fates.add_lines(rewritten, stage.name, removed)
+    if isinstance(stage, Guarded):
+        for column in stage.watched:
+            if column in batch.names:
+                count_by(stats.entered, column, batch[column])
+                count_by(stats.lost, column, batch[column].filter(pa.array(~keep)))
     return after
+
+
+def count_by(table: dict[str, Counter[str]], column: str, values: pa.Array) -> None:
+    """Add how many documents have each value of a column; a null is the empty text."""
+    counts = table.setdefault(column, Counter())
+    for found in pc.value_counts(pc.fill_null(values.cast(pa.string()), "")):
+        counts[found["values"].as_py()] += found["counts"].as_py()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,8 +15,10 @@ import yaml
 from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
+from curate.barriers import Court, Entrant, groups_of
 from curate.batch import Batch
-from curate.exchange import KeysWriter, Reduce, Settle, Verdict, verdict_name
+from curate.documents import Documents
+from curate.exchange import KeysWriter, Verdict
 from curate.progress import Lines
 from curate.runner import Executor, Local
 from curate.stage import Global
@@ -171,28 +173,41 @@ def through_barrier(
     """What a Global makes of each document of each shard: its text (None if dropped), the lines taken
     out, and how many others held each.
     """
-    files: list[list[tuple[int, str]]] = []
-    groups = stage.groups([len(texts) for texts in shards])
     batches = [[_batch(number, texts, at, rows) for at in range(0, len(texts), rows)] for number, texts in enumerate(shards)]
-    for number, (group, shard) in enumerate(zip(groups, batches, strict=True)):
-        path = folder / f"keys-{number}.arrow"
-        writer = KeysWriter(stage, str(path), partitions)
-        for at, batch in enumerate(shard):
-            writer.add(stage.emit(batch), at * rows)
-        files += [[] for _ in range(group + 1 - len(files))]
-        if shard:
-            writer.close()
-            files[group].append((number, str(path)))
-    reduce = Reduce(stage, tuple(map(tuple, files)), partitions, str(folder / "reduced"))
-    for group in range(len(files)):
-        for part in range(partitions):
-            reduce((group, part))
-        Settle(stage, str(folder / "reduced"), len(shards), str(folder))(group)
     out = []
-    for number, (group, shard) in enumerate(zip(groups, batches, strict=True)):
-        verdict = Verdict(str(folder / verdict_name(group)), number)
+    for shard, verdict in zip(batches, decided(stage, batches, folder, partitions=partitions), strict=True):
         out.append([row for at, batch in enumerate(shard) for row in _applied(stage, batch, verdict.rows(at * rows, len(batch)))])
     return out
+
+
+def decided(
+    stage: Global,
+    shards: Sequence[Sequence[Batch]],
+    folder: Path,
+    *,
+    partitions: int = 1,
+    keys: Callable[[Batch], pa.RecordBatch] | None = None,
+    executor: Executor | None = None,
+) -> list[Verdict]:
+    """What a barrier decides about each shard, all its rounds; `keys` stands for its `emit`, if given."""
+    entrants = []
+    docs = [sum(map(len, batches)) for batches in shards]
+    for number, batches in enumerate(shards):
+        entrant = Entrant(number, docs[number], str(folder / f"{number}.parquet"), str(folder / f"{number}.keys"))
+        writer, written = KeysWriter(stage, entrant.keys, partitions), Documents(entrant.documents)
+        first = 0
+        for batch in batches:
+            writer.add((keys or stage.emit)(batch), first)
+            written.add(batch)
+            first += len(batch)
+        if docs[number]:
+            writer.close()
+            written.close()
+            entrants.append(entrant)
+    groups = groups_of(stage, docs)
+    court = Court(stage, str(folder / "barrier"), groups, partitions, 1000)
+    court.decide(entrants, executor or Local(), Lines())
+    return [Verdict(court.verdict(group), number) for number, group in enumerate(groups)]
 
 
 def _batch(shard: int, texts: Sequence[str], first: int, rows: int) -> Batch:

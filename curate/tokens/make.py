@@ -14,7 +14,7 @@ from curate import mix as mixing
 from curate import store
 from curate.errors import LedgerError, RecipeError
 from curate.plan import Plan
-from curate.run import Progress
+from curate.barriers import Progress
 from curate.runner import Executor
 from curate.stage import Resources
 from curate.tokens import formats, manifest

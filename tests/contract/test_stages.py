@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import support
 from examples import COLUMNS, EXAMPLES, LONG, TEXTS, TYPES
 
 from curate import build
 from curate.batch import Batch, Check
 from curate.errors import RecipeError
-from curate.exchange import KeysWriter, Reduce, Settle, Verdict
 from curate.stage import Bad, Filter, Global, Skip, Source, Stage, Trainer
 from curate.worker import outcome
 
@@ -72,7 +72,8 @@ def judged(stage: Stage, batch: Batch, verdict: pa.Table | None = None) -> ROWS:
 
     def of(check: Check, row: int) -> tuple[Any, ...]:
         value = None if check.value is None else repr(float(check.value[row]))  # as text: NaN equals itself
-        return bool(check.passed[row]), value, check.limit, None if check.kept is None else int(check.kept[row])
+        kept_id = None if check.kept_id is None else check.kept_id[row].as_py()
+        return bool(check.passed[row]), value, check.limit, None if check.kept is None else int(check.kept[row]), kept_id
 
     columns = after.data.to_pylist()
     return [(columns[n], {rule: of(c, n) for rule, c in checks.items()}) for n in range(len(batch))]
@@ -226,27 +227,19 @@ SHARDS = [[*TEXTS[:9], "only here"], [], [*TEXTS], ["a", "b", *TEXTS[5:12]], [LO
 def through(stage: Global, folder: Path, *, partitions: int, rows: int, seed: int | None = None) -> list[ROWS]:
     """What the barrier makes of each shard, in batches of so many rows; with a seed, each batch's key rows are shuffled."""
     data = [documents(stage, texts) for texts in SHARDS]
-    batches = [[d.slice(first, rows) for first in range(0, len(d), rows)] for d in data]
-    files = []
-    for number, shard in enumerate(batches):
-        path = str(folder / f"{number}.arrow")
-        writer = KeysWriter(stage, path, partitions)
-        for at, part in enumerate(shard):
-            keys = stage.emit(Batch.of(part))
-            assert keys.schema.field("key").type == pa.uint64()
-            if seed is not None:
-                keys = keys.take(pa.array(np.random.default_rng(seed + at).permutation(len(keys))))
-            writer.add(keys, at * rows)
-        if shard:
-            writer.close()
-            files.append((number, path))
-    for part in range(partitions):
-        Reduce(stage, (tuple(files),), partitions, str(folder / "reduced"))((0, part))
-    Settle(stage, str(folder / "reduced"), len(SHARDS), str(folder))(0)
+    batches = [[Batch.of(d.slice(first, rows)) for first in range(0, len(d), rows)] for d in data]
+    orders = itertools.count() if seed is None else itertools.count(seed)
+
+    def keys(batch: Batch) -> pa.RecordBatch:
+        emitted = stage.emit(batch)
+        assert emitted.schema.field("key").type == pa.uint64()
+        return emitted if seed is None else emitted.take(pa.array(np.random.default_rng(next(orders)).permutation(len(emitted))))
+
+    verdicts = support.decided(stage, batches, folder, partitions=partitions, keys=keys)
     out = []
-    for number, shard in enumerate(batches):
-        verdict = Verdict(str(folder / "verdict-00000"), number)
-        out.append([row for at, part in enumerate(shard) for row in judged(stage, Batch.of(part), verdict.rows(at * rows, len(part)))])
+    for shard, verdict in zip(batches, verdicts, strict=True):
+        rows_of = [verdict.rows(at * rows, len(batch)) for at, batch in enumerate(shard)]
+        out.append([row for batch, part in zip(shard, rows_of, strict=True) for row in judged(stage, batch, part)])
     return out
 
 
