@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Any
@@ -25,6 +25,8 @@ SPILL_BYTES = 32 << 20  # of keys held by a worker before they are written
 RANGE_ROWS = 2 << 20  # of keys that are reduced at once
 RANGE_BYTES = 256 << 20  # likewise
 PIECE_BYTES = 32 << 20  # in which many rows of one key are mapped
+SORTED_BYTES = 512 << 20  # of a verdict that are sorted at once
+SPREAD_ROWS = 1 << 20  # of a verdict that are spread over files at once
 ONE_PIECE_BYTES = 1 << 30  # of a verdict that is written as one record batch, which is looked up fastest
 TOP = 2**64 - 1
 STEPS = 8  # in which the end of such a range is looked for
@@ -90,7 +92,10 @@ def _one_batch(table: pa.Table) -> pa.RecordBatch:
     pieces = table.to_batches()
     if len(pieces) > 1:
         raise ValueError(f"{len(table):,} rows of one part do not fit a record batch; raise engine.partitions")
-    return pieces[0] if pieces else pa.RecordBatch.from_pylist([], schema=table.schema)
+    if pieces:
+        return pieces[0]
+    empty = [column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns]  # of the same dictionary
+    return pa.RecordBatch.from_arrays(empty, schema=table.schema)
 
 
 def split(table: pa.Table, part: Keys, parts: int) -> Iterator[pa.RecordBatch]:
@@ -275,15 +280,48 @@ class Settle:
         verdict = self.stage.settle(pa.concat_tables(parts)) if parts else pa.table({"doc": pa.array([], pa.int64())})
         metadata = verdict.schema.metadata
         with store.commit(store.join(self.verdicts, verdict_name(group))) as temporary:
-            verdict = verdict.combine_chunks() if verdict.nbytes < ONE_PIECE_BYTES else verdict
+            if "doc" not in verdict.column_names and verdict.nbytes < ONE_PIECE_BYTES:
+                verdict = verdict.combine_chunks()
             batches: Iterable[pa.RecordBatch] = verdict.to_batches()
             if "doc" in verdict.column_names:
-                verdict = verdict.sort_by("doc")
-                batches = split(verdict, verdict["doc"].to_numpy() >> SHARD_BITS, self.shards)
+                batches = by_shard(verdict, self.shards)
             with pa.ipc.new_file(temporary, verdict.schema.with_metadata(metadata)) as out:
                 for batch in batches:
                     out.write_batch(batch.replace_schema_metadata(metadata))
         return len(verdict)
+
+
+def by_shard(verdict: pa.Table, shards: int) -> Iterator[pa.RecordBatch]:
+    """A verdict's rows in order of doc, a record batch for each shard; without those of no document. What is more than is sorted at once
+    goes through temporary files, one for each range of shards."""
+    ranges = min(max(shards, 1), 1 + verdict.nbytes // SORTED_BYTES)
+    if ranges <= 1:
+        yield from _sorted_by_shard(verdict, 0, shards)
+        return
+    cuts = [shards * n // ranges for n in range(ranges + 1)]
+    with tempfile.TemporaryDirectory(prefix="curate-") as folder, ExitStack() as files:
+        outs = [files.enter_context(pa.ipc.new_file(f"{folder}/{n}", verdict.schema)) for n in range(ranges)]
+        for batch in verdict.to_batches(max_chunksize=SPREAD_ROWS):
+            part = np.searchsorted(cuts, batch["doc"].to_numpy() >> SHARD_BITS, side="right") - 1
+            for n, out in enumerate(outs):
+                mine = np.flatnonzero(part == n)
+                if len(mine):
+                    out.write_batch(batch.take(pa.array(mine)))
+        files.close()
+        for n, (low, high) in enumerate(pairwise(cuts)):
+            with pa.memory_map(f"{folder}/{n}") as file:
+                yield from _sorted_by_shard(pa.ipc.open_file(file).read_all(), low, high)
+
+
+def _sorted_by_shard(verdict: pa.Table, low: int, high: int) -> Iterator[pa.RecordBatch]:
+    doc = verdict["doc"].to_numpy()
+    order = np.argsort(doc, kind="stable")
+    rows = verdict.take(pa.array(order[np.searchsorted(doc[order], 0) :])).combine_chunks()
+    bounds = np.searchsorted(rows["doc"].to_numpy(), np.arange(low, high + 1) << SHARD_BITS)
+    if int(bounds[0]) != 0 or int(bounds[-1]) != len(rows):
+        raise ValueError(f"a verdict on documents of shards that are not there; there are {high:,}")
+    for first, last in pairwise(bounds.tolist()):
+        yield _one_batch(rows.slice(first, last - first))
 
 
 def verdict_name(group: int) -> str:

@@ -1,0 +1,281 @@
+"""Near-duplicate documents by MinHash (Broder 1997): bands of signatures propose, the shingles themselves decide.
+
+First round: each document sends a key for each band of its signature; documents that share one are linked, and what hangs together by
+links is a component. Second round: the documents of components are read again, by address, and their shingles travel, each component to one
+place (`verified`). There they are taken in the keeper's order, and a document goes if a document that has been *kept*, and agrees with it
+in a band, is as similar as `threshold`: never by a chain of others, and never unseen. With `verify: false` all of a component but
+one go, as in datatrove.
+
+No paper of Llama's gives its settings. The classes after the first are those of other corpora, by their sources.
+Cost: 16 bytes a band and document in the exchange; then, of documents in components only, 4 bytes a shingle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from pydantic import Field
+
+from curate.batch import Array, Batch, Check
+from curate.errors import CurateError
+from curate.kernels.text import hash_spans, mix
+from curate.stage import Checks, Guarded, Second
+from stages.dedup import keeper as keeping
+from stages.dedup import shingles, signatures
+from stages.dedup.components import components
+from stages.dedup.keeper import KEEPERS
+
+SAMPLE_KEYS = 1 << 56  # keys below are not of bands, but say in which order documents are drawn for the estimate
+SAMPLE = np.uint64(0)  # the key of the second round under which those meet
+_SHORT = np.uint64(0x5348_4F52_5400_0001)
+Difference = Literal["case", "digits", "punctuation", "accents"]
+
+
+@dataclass(frozen=True)
+class MinHash(Guarded):
+    """Drop documents that are as similar to one that stays as `threshold`, in the share of shingles that they have in common."""
+
+    ngram: Annotated[int, Field(ge=1, le=1000)] = 5  # of `unit`s to a shingle; FineWeb, RefinedWeb and Lee et al. 2021: five words
+    unit: Literal["words", "characters"] = "words"
+    ignore: tuple[Difference, ...] = ("case", "digits", "punctuation", "accents")  # what does not count; datatrove: all of these
+    bands: Annotated[int, Field(ge=0, le=2000)] = 14  # FineWeb; 0: as many as fit the threshold best, of `permutations`
+    rows: Annotated[int, Field(ge=0, le=500)] = 8  # of a band; FineWeb
+    permutations: Annotated[int, Field(ge=2, le=20_000)] = 128  # where bands is 0; datasketch
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.8  # ours: 14 x 8 proposes 92 % of pairs of that similarity
+    measure: Literal["jaccard", "containment"] = "jaccard"  # containment: in common, of the shingles of the one that has fewer
+    inclusive: bool = True  # a similarity of exactly `threshold` is enough
+    verify: bool = True  # false: what hangs together by bands is one, unseen; datatrove, Nemotron-CC
+    keeper: KEEPERS = "first"  # which stays: ours; Llama 3 keeps the newest of a URL, of near-duplicates it does not say
+    score: str = ""  # column for the keeper `best`
+    within: tuple[str, ...] = ()  # columns in which duplicates agree: [source], [language], [dump]; FineWeb: per dump; Llama 3: over all
+    short: Literal["exact", "keep"] = "exact"  # documents of fewer units than a shingle has; exact: compared whole; datatrove: keep
+    sketch: Literal["independent", "fast"] = "independent"  # permutations; fast: fast similarity sketching, half the time
+    compared: Annotated[int, Field(ge=1, le=1000)] = 8  # kept documents of one band that a document is compared with; templates have many
+    memory: Annotated[float, Field(ge=1e6)] = 1e9  # bytes for finding components; beyond, files
+    sample: Annotated[int, Field(ge=0, le=20_000)] = 2000  # documents that are compared each with each, to estimate recall; 0: none
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.within, *keeping.reads(self.keeper, self.score))))
+
+    def check(self) -> None:
+        keeping.check(self.keeper, self.score)
+        if bool(self.bands) != bool(self.rows):
+            raise CurateError(f"bands is {self.bands} and rows is {self.rows}; give both, or 0 for both: then the threshold chooses")
+
+    @property
+    def banding(self) -> tuple[int, int]:
+        """(bands, rows)."""
+        return (self.bands, self.rows) if self.bands else signatures.best_bands(self.threshold, self.permutations)
+
+    @property
+    def table(self) -> shingles.Table:
+        """What each code point counts as."""
+        case, digits, punctuation, accents = (d in self.ignore for d in ("case", "digits", "punctuation", "accents"))
+        return shingles.table(case, digits, punctuation, accents, self.unit == "characters")
+
+    def signed(self, batch: Batch) -> tuple[Array, Array, Array]:
+        """(signatures [documents, bands * rows + 1], shingles of each document, hash of all its units). The last value of a signature is
+        not in a band: documents are drawn by it."""
+        bands, rows = self.banding
+        drawn = signatures.permutations(bands * rows + 1, self.seed)
+        fast = self.sketch == "fast"
+        found: tuple[Array, Array, Array] = signatures.signatures(
+            *batch.utf8, *self.table, self.ngram, self.unit == "characters", drawn.a, drawn.b, fast
+        )
+        return found
+
+    def scopes(self, batch: Batch) -> Array:
+        """uint64 of each document: what it is compared within."""
+        out = np.zeros(len(batch), np.uint64)
+        for column in self.within:
+            values = batch[column].cast(pa.large_string()).fill_null("")
+            hashes = hash_spans(*Batch.of(pa.record_batch({"text": values})).utf8)
+            out = _chained(out, hashes)
+        return out
+
+    def keys(self, batch: Batch) -> tuple[Array, Array, Array, Array]:
+        """(first, last, keys, draw): each document's keys, uint64, of its bands or of it as a whole; and in which order it is drawn."""
+        signature, count, whole = self.signed(batch)
+        bands, rows = self.banding
+        scope = self.scopes(batch)
+        has = count > 0
+        each = np.where(has, bands, 1 if self.short == "exact" else 0)
+        last = np.cumsum(each)
+        keys = np.empty(int(each.sum()), np.uint64)
+        of_bands = np.repeat(has, each)
+        keys[of_bands] = _above(signatures.band_keys(signature[has], bands, rows, scope[has])).reshape(-1)
+        if self.short == "exact":
+            keys[~of_bands] = _above(_chained(whole[~has] ^ _SHORT, scope[~has]))
+        draw = np.where(has, _draws(signature[:, -1].astype(np.uint64)), SAMPLE_KEYS)
+        return last - each, last, keys, draw
+
+    def emit(self, batch: Batch) -> pa.RecordBatch:
+        first, last, keys, draw = self.keys(batch)
+        row = np.repeat(np.arange(len(batch)), last - first)
+        if self.sample:
+            drawn = np.flatnonzero(draw < SAMPLE_KEYS)
+            row, keys = np.concatenate([row, drawn]), np.concatenate([keys, draw[drawn]])
+        return pa.record_batch({"key": keys, "row": row})
+
+    def combine(self, keys: pa.Table) -> pa.Table:
+        """Of the documents that might be drawn, the first."""
+        key, doc = keys["key"].to_numpy(), keys["doc"].to_numpy()
+        drawn = np.flatnonzero(key < SAMPLE_KEYS)
+        if len(drawn) <= self.sample:
+            return keys
+        keep = key >= SAMPLE_KEYS
+        keep[drawn[np.lexsort((doc[drawn], key[drawn]))[: self.sample]]] = True
+        return keys.filter(pa.array(keep))
+
+    def reduce(self, keys: pa.Table) -> pa.Table:
+        """(doc, other, draw): documents that share a key, each with the one before it; and those that might be drawn, without another."""
+        key, doc = keys["key"].to_numpy(), keys["doc"].to_numpy()
+        drawn = int(np.searchsorted(key, np.uint64(SAMPLE_KEYS)))
+        same = np.flatnonzero(key[drawn + 1 :] == key[drawn:-1]) + drawn + 1 if len(key) > drawn else np.empty(0, np.int64)
+        some = min(drawn, self.sample)
+        return pa.table(
+            {
+                "doc": np.concatenate([doc[same], doc[:some]]),
+                "other": np.concatenate([doc[same - 1], np.full(some, -1)]),
+                "draw": np.concatenate([np.zeros(len(same), np.uint64), key[:some]]),
+            }
+        )
+
+    def settle(self, reduced: pa.Table) -> pa.Table:
+        """(doc, key) in order of doc: the component of each document that has a link, and SAMPLE for those that are drawn."""
+        drawn = _drawn(reduced, self.sample)
+        whole = components(lambda: _links(reduced), self.memory)
+        return pa.Table.from_batches(list(_with_drawn(whole, drawn)), VERDICT)
+
+    @property
+    def second(self) -> Second:
+        from stages.dedup.verified import Verified
+
+        return Verified(self)
+
+    def apply(self, batch: Batch, verdict: pa.Table) -> Checks:
+        row = verdict["row"].to_numpy()
+        kept = np.full(len(batch), -1, np.int64)
+        kept[row] = verdict["kept"].to_numpy()
+        at = np.full(len(batch), -1)
+        at[row] = np.arange(len(row))
+        kept_id = verdict["kept_id"].combine_chunks().take(pa.array(at, mask=at < 0))
+        if not self.verify:
+            return {"near_duplicate": Check(kept < 0, kept=kept, kept_id=kept_id)}
+        similarity = np.full(len(batch), np.nan)
+        similarity[row] = verdict["similarity"].to_numpy()
+        return {"near_duplicate": Check(kept < 0, similarity, self.threshold, kept, kept_id)}
+
+
+VERDICT = pa.schema({"doc": pa.int64(), "key": pa.uint64()})
+
+
+def _chained(a: Array, b: Array) -> Array:
+    out: Array = _mixed(a) ^ b
+    return _mixed(out)
+
+
+@njit(cache=True)
+def _mixed(values):
+    out = np.empty_like(values)
+    for n in range(len(values)):
+        out[n] = mix(values[n] + np.uint64(1))
+    return out
+
+
+def _above(keys: Array) -> Array:
+    """Hashes, none of them a sample's key."""
+    return np.where(keys < SAMPLE_KEYS, keys + np.uint64(SAMPLE_KEYS), keys)
+
+
+def _draws(least: Array) -> Array:
+    """uint64 below SAMPLE_KEYS, evenly spread: documents are drawn together as often as they are alike."""
+    drawn: Array = _mixed(least) >> np.uint64(8)
+    return drawn
+
+
+def _links(reduced: pa.Table) -> Iterator[tuple[Array, Array]]:
+    for batch in reduced.select(["doc", "other"]).to_batches():
+        doc, other = batch["doc"].to_numpy(), batch["other"].to_numpy()
+        linked = other >= 0
+        yield doc[linked], other[linked]
+
+
+def _drawn(reduced: pa.Table, count: int) -> Array:
+    """int64, in order: the documents that are drawn."""
+    docs, draws = np.empty(0, np.int64), np.empty(0, np.uint64)
+    for batch in reduced.to_batches():
+        alone = batch["other"].to_numpy() < 0
+        docs, draws = np.append(docs, batch["doc"].to_numpy()[alone]), np.append(draws, batch["draw"].to_numpy()[alone])
+    return np.sort(docs[np.lexsort((docs, draws))[:count]])
+
+
+def _with_drawn(whole: pa.Table, drawn: Array) -> Iterator[pa.RecordBatch]:
+    """The components, and the documents that are drawn among them, in order of doc."""
+    for batch in whole.to_batches():
+        doc, key = batch["doc"].to_numpy(), _mixed(batch["first"].to_numpy().astype(np.uint64))
+        here = int(np.searchsorted(drawn, doc[-1], side="right")) if len(doc) else 0
+        yield _rows(np.concatenate([doc, drawn[:here]]), np.concatenate([key, np.full(here, SAMPLE)]))
+        drawn = drawn[here:]
+    yield _rows(drawn, np.full(len(drawn), SAMPLE))
+
+
+def _rows(doc: Array, key: Array) -> pa.RecordBatch:
+    order = np.lexsort((key, doc))
+    return pa.RecordBatch.from_arrays([pa.array(doc[order]), pa.array(key[order])], schema=VERDICT)
+
+
+@dataclass(frozen=True)
+class FineWeb(MinHash):
+    """As MinHash, by the settings of FineWeb (datatrove's examples/fineweb.py): what agrees in a band is one, unseen."""
+
+    verify: bool = False  # datatrove does not look
+    short: Literal["exact", "keep"] = "keep"  # datatrove: no signature, no removal
+    within: tuple[str, ...] = ()  # FineWeb deduplicates each dump by itself: [dump]
+
+
+@dataclass(frozen=True)
+class Nemotron(MinHash):
+    """As MinHash, by the settings of Nemotron-CC (NeMo Curator's fuzzy deduplication): 24 characters, 20 bands of 13."""
+
+    ngram: Annotated[int, Field(ge=1, le=1000)] = 24  # Nemotron-CC's configuration
+    unit: Literal["words", "characters"] = "characters"
+    ignore: tuple[Difference, ...] = ()  # none by default
+    bands: Annotated[int, Field(ge=0, le=2000)] = 20
+    rows: Annotated[int, Field(ge=0, le=500)] = 13  # 20 x 13: half of the pairs of similarity 0.79
+    verify: bool = False  # since its Dask version was given up
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+
+
+@dataclass(frozen=True)
+class RedPajama(MinHash):
+    """As MinHash, by the settings of RedPajama-V2 (its app/src/dedupe): 13 words, 128 permutations.
+
+    Its bands, by threshold: 0.7: 14 x 9, 0.8: 9 x 13, 0.9: 5 x 25, 1.0: 1 x 128.
+    """
+
+    ngram: Annotated[int, Field(ge=1, le=1000)] = 13  # words
+    ignore: tuple[Difference, ...] = ("case", "punctuation", "accents")  # its normalisation
+    bands: Annotated[int, Field(ge=0, le=2000)] = 9
+    rows: Annotated[int, Field(ge=0, le=500)] = 13
+    verify: bool = False  # the signatures are published, clusters left to the user
+    short: Literal["exact", "keep"] = "keep"  # fewer than 13 words: no signature
+
+
+@dataclass(frozen=True)
+class Books(MinHash):
+    """As MinHash, for books: Llama 1 removes those with more than 90 % content overlap (Touvron et al. 2023, section 2.1)."""
+
+    bands: Annotated[int, Field(ge=0, le=2000)] = 9
+    rows: Annotated[int, Field(ge=0, le=500)] = 13  # 9 x 13, RedPajama-V2's for 0.8: half of the pairs of similarity 0.83
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.9  # 2.1
+    inclusive: bool = False  # 2.1: "more than 90 %"
+    measure: Literal["jaccard", "containment"] = "containment"  # ours: an abridged book is in the whole one
+    keeper: KEEPERS = "longest"  # ours: the paper does not say which stays
