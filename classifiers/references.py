@@ -8,7 +8,6 @@ Cost: 300,000 URLs a second and core, of which every tenth has percent-encodings
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +21,7 @@ import pyarrow.compute as pc
 from curate.batch import Array, Batch, Mask
 from curate.errors import CurateError
 from curate.kernels.text import hash_spans
+from curate.kernels.urls import mended
 from curate.stage import Model, Totals, Trainer, Transform
 
 LIST, EXACT, CANONICAL, HOSTS = "urls.txt", "exact.npy", "canonical.npy", "hosts.npy"
@@ -36,7 +36,6 @@ _PARTS = (
     r"(?P<path>/[^?#\x00-\x20\x7f]*)?(?P<query>\?[^#\x00-\x20\x7f]*)?(?:#.*)?$"
 )
 _LOWER = r"%([0-9A-F]?[a-f]|[a-f])"  # of percent-encodings, to find them by
-_ENCODED = re.compile(r"%[0-9a-fA-F]{2}")
 
 
 def canonical(urls: pa.Array) -> pa.Array:
@@ -61,18 +60,13 @@ def canonical(urls: pa.Array) -> pa.Array:
 
 
 def _same_encoding(keys: pa.Array) -> pa.Array:
-    """Percent-encodings in upper case, and what is beyond ASCII encoded. One by one, for the few that need it."""
+    """Percent-encodings in upper case, and what is beyond ASCII encoded, for the few that need it."""
     odd = pc.fill_null(pc.or_(pc.match_substring_regex(keys, _LOWER), pc.invert(pc.string_is_ascii(keys))), False)
-    rows = np.flatnonzero(odd.to_numpy(zero_copy_only=False))
-    if not len(rows):
+    if not pc.any(odd).as_py():
         return keys
-    fixed = [_encoded(key) for key in keys.take(pa.array(rows)).to_pylist()]
-    return pc.replace_with_mask(keys, odd, pa.array(fixed, keys.type))
-
-
-def _encoded(key: str) -> str:
-    out = key if key.isascii() else "".join(c if c < "\x80" else "".join(f"%{b:02X}" for b in c.encode()) for c in key)
-    return _ENCODED.sub(lambda found: found[0].upper(), out)
+    form, offsets = mended(*Batch.of(pa.record_batch({"text": keys.filter(odd)})).utf8)
+    fixed = pa.LargeStringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(form))
+    return pc.replace_with_mask(keys, odd, fixed)
 
 
 def hosts_of(keys: pa.Array) -> pa.Array:

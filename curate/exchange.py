@@ -20,6 +20,7 @@ from curate import store
 from curate.errors import CurateError
 from curate.stage import ADDRESS, Round
 
+PARTITIONS = b"partitions"  # in the metadata of keys: how many there are
 SHARD_BITS = 32  # a document's address is shard << 32 | row
 SPILL_BYTES = 32 << 20  # of keys held by a worker before they are written
 RANGE_ROWS = 2 << 20  # of keys that are reduced at once
@@ -58,10 +59,10 @@ class KeysWriter:
         if not (key[1:] > key[:-1]).all():
             table = table.take(pa.array(in_order(key, doc))).combine_chunks()
         if self._out is None:
-            self._out = pa.ipc.new_file(self.path, table.schema)
+            self._out = pa.ipc.new_file(self.path, table.schema.with_metadata({PARTITIONS: str(self.partitions)}))
         ends = np.searchsorted(table["key"].to_numpy(), edges(self.partitions)[1:]).tolist()
         for low, high in pairwise([0, *ends, len(table)]):
-            self._out.write_batch(_one_batch(table.slice(low, high - low)))
+            self._out.write_batch(_one_batch(table.slice(low, high - low)).replace_schema_metadata({PARTITIONS: str(self.partitions)}))
 
     def close(self) -> None:
         """Write what is held; the file is complete afterwards."""
@@ -129,19 +130,30 @@ class Gather:
 
     def __init__(self, files: Sequence[tuple[int, str]], part: int, partitions: int):
         self.files, self.part, self.partitions = files, part, partitions
+        self.low, self.high = (int(n) for n in (*edges(partitions), 1 << 64)[part : part + 2])
         self._remote: dict[str, list[pa.RecordBatch]] = {}
 
     def _batches(self, path: str) -> Iterator[pa.RecordBatch]:
-        """This partition's batches of one file, each in order of key; those of an object store are read once."""
+        """This partition's batches of one file, each in order of key; those of an object store are read once.
+
+        A file of another run's may have other partitions: then it is this one's share of each batch.
+        """
         if path in self._remote:
             yield from self._remote[path]
             return
         with open_arrow(path) as reader:
-            numbers = range(self.part, reader.num_record_batches, self.partitions)
-            batches = (reader.get_batch(n) for n in numbers)
+            partitions = int((reader.schema.metadata or {}).get(PARTITIONS, self.partitions))
+            if partitions == self.partitions:
+                batches = (reader.get_batch(n) for n in range(self.part, reader.num_record_batches, self.partitions))
+            else:
+                batches = (self._share(reader.get_batch(n)) for n in range(reader.num_record_batches))
             if store.is_remote(path):
                 self._remote[path] = list(batches)
             yield from self._remote.get(path, batches)
+
+    def _share(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        mine = _between(batch["key"].to_numpy(), self.low, self.high)
+        return batch.slice(mine.start, mine.stop - mine.start).replace_schema_metadata({PARTITIONS: str(self.partitions)})
 
     def ranges(self) -> Iterator[pa.Table]:
         """Rows sorted by (key, doc); all rows of a key are in one table."""
@@ -152,7 +164,7 @@ class Gather:
             yield from (pa.Table.from_batches(empty) for _ in empty)
             return
         most = max(1, min(RANGE_ROWS, RANGE_BYTES * rows // max(size, 1)))
-        low, high = (int(n) for n in (*edges(self.partitions), 1 << 64)[self.part : self.part + 2])
+        low, high = self.low, self.high
         steps = max(1, STEPS * rows // most)
         cuts = [low + (high - low) * n // steps for n in range(steps)] + [high]
         held = self._counted(cuts)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from curate import lock, store, training
+from curate import index, lock, store, training
 from curate.barriers import Court, Entrant, Progress, groups_of
 from curate.documents import kept_instead
 from curate.errors import BudgetError, CurateError, RecipeError
@@ -34,6 +34,7 @@ class Finished:
     parts: list[Part] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)  # quarantine files
     rows: list[StageStats] = field(default_factory=list)
+    remembered: dict[int, int] = field(default_factory=dict)  # of each shard: documents that an index keeps
 
 
 @dataclass
@@ -78,6 +79,7 @@ def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
         chain = [row for f in results for row in f.rows]
         balance(chain, written=sum(p.docs for p in results[-1].parts))
         rows += chain
+    publish_indexes(plan, finished, out)
     return Result(publish({s: f for s, f in finished.items() if s not in plan.recipe.feeding}, out), rows)
 
 
@@ -147,6 +149,7 @@ def setting(plan: Plan, pass_: Pass, finished: dict[str, list[Finished]], out: s
     home = store.join(out, pass_.folder)
     base = 0
     if before:
+        base = index_size(before.stage)
         for member in before.members:
             if member.source == pass_.source:
                 break
@@ -206,6 +209,7 @@ def take(result: Finished, setting: Setting, done: Done) -> None:
     at = store.join(setting.home, f"{done.number:05d}")
     result.parts.append(Part(done.number, f"{at}.parquet", done.docs, done.size))
     result.rows = add(result.rows, done.stats)
+    result.remembered[done.number] = done.remembered
     if "bad.jsonl" in done.files:
         result.bad.append(f"{at}.bad.jsonl")
 
@@ -273,8 +277,10 @@ def run_barrier(
     plan: Plan, barrier: Barrier, finished: dict[str, list[Finished]], out: str, executor: Executor, progress: Progress
 ) -> None:
     """The verdict is a file for each group of shards, that the next pass reads by shard."""
-    docs: list[int] = []
-    entrants: list[Entrant] = []
+    stage = training.located(barrier.stage, out)
+    assert isinstance(stage, Global)
+    entrants = index.entrants(stage)
+    docs = [e.docs for e in entrants]
     for member in barrier.members:
         result = finished[member.source][member.number - 1]
         keys = setting(plan, member, finished, out).keys
@@ -283,11 +289,9 @@ def run_barrier(
         ]
         counts = {p.number: p.docs for p in result.parts}
         docs += [counts.get(number, 0) for number in range(shard_count(result))]
-    stage = training.located(barrier.stage, out)
-    assert isinstance(stage, Global)
     groups = groups_of(stage, docs)
     court = Court(stage, store.join(out, barrier.folder), groups, barrier.partitions, plan.recipe.engine.batch_rows)
-    base = 0
+    base = index_size(stage)
     for member in barrier.members:
         result = finished[member.source][member.number - 1]
         verdicts = [court.verdict(group) for group in groups[base : base + shard_count(result)]]
@@ -331,6 +335,28 @@ def train(plan: Plan, made: Training, finished: dict[str, list[Finished]], out: 
         progress.warn(f"model {made.name}: {warning}")
 
 
+def index_size(stage: Global) -> int:
+    """How many shards an index that a barrier is given has: they come before its own."""
+    return len(index.entrants(stage))
+
+
+def publish_indexes(plan: Plan, finished: dict[str, list[Finished]], out: str) -> None:
+    """The indexes that barriers keep, each in corpus order, and no others."""
+    home = store.join(out, index.FOLDER)
+    made = {store.name(b.folder).rpartition("-")[0]: b for b in plan.barriers if b.stage.remembers}
+    named = {f"{'corpus' if len(b.members) > 1 else b.members[0].source}-{name}": b for name, b in made.items()}
+    for stale in store.folders(home) - named.keys():
+        store.publish([], [], store.join(home, stale))
+        store.remove(store.join(home, stale, index.NAME))
+    for name, barrier in named.items():
+        shards = []
+        for member in barrier.members:
+            behind = finished[member.source][member.number]
+            kept = [(p, behind.remembered[p.number]) for p in behind.parts]
+            shards += [(p.path.removesuffix(".parquet"), docs) for p, docs in kept if docs]
+        index.publish(barrier.stage, shards, store.join(home, name), barrier.fingerprint)
+
+
 def publish(finished: dict[str, list[Finished]], out: str) -> dict[str, list[Part]]:
     """The last passes' documents and the quarantine under the names that users know, and nothing else there."""
     documents = {}
@@ -348,7 +374,7 @@ def publish(finished: dict[str, list[Finished]], out: str) -> dict[str, list[Par
     return documents
 
 
-KINDS = ("documents", "models", "passes", "quarantine", "tokens")
+KINDS = ("documents", "index", "models", "passes", "quarantine", "tokens")
 
 
 def check_ours(out: str) -> None:

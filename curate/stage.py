@@ -216,6 +216,25 @@ class Global(Stage, Round):
         """A second round, over the documents that the verdict names, for what keys alone cannot tell; its verdict is then applied."""
         return None
 
+    @property
+    def earlier(self) -> Model | None:
+        """An index of an earlier run, whose documents come before all others."""
+        return None
+
+    @property
+    def kinship(self) -> dict[str, Any]:
+        """Settings in which an index and the stage that is given it agree."""
+        return {}
+
+    @property
+    def remembers(self) -> bool:
+        """Whether an index is to be written."""
+        return False
+
+    def remember(self, batch: Batch) -> Batch:  # noqa: ARG002
+        """What stands for documents that stay, in an index: id, an empty text, and all that `emit` and the second round need of them."""
+        raise TypeError(f"{self.name} keeps no index")
+
     @abstractmethod
     def apply(self, batch: Batch, verdict: pa.Table) -> Outcome:
         """`verdict` holds this batch's rows, with `row` counted from its first document; or all of it, if it has no `doc`, with the

@@ -29,7 +29,9 @@ REMOTE = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 TEMPORARY = ".curate-tmp-"
 HOST = hashlib.blake2b(platform.node().encode(), digest_size=3).hexdigest()  # in temporary names, beside the process
 ABANDONED_SECONDS = 3600.0  # without a write, for a temporary of another machine
-OURS = re.compile(r"\d{5,}\.(parquet|jsonl|npy|bin|idx|documents\.parquet)|manifest\.json|tokenizer\.(model|json)")
+OURS = re.compile(
+    r"\d{5,}\.(parquet|jsonl|npy|bin|idx|documents\.parquet|index\.parquet|index\.arrow)|manifest\.json|tokenizer\.(model|json)"
+)
 
 
 def fingerprint(value: object) -> str:

@@ -26,6 +26,8 @@ from curate.plan import Pass
 from curate.stage import Bad, Filter, Global, Guarded, Shard, Skip, Source, Stage, Transform
 from curate.stats import StageStats, balance, histogram
 
+REMEMBERED = ("index.parquet", "index.arrow")  # what stands for documents in an index, and their keys
+
 
 @dataclass(frozen=True)
 class Part:
@@ -67,6 +69,7 @@ class Done:
     size: int  # bytes of text
     files: dict[str, int]  # how the name of each of its files ends -> bytes: what is not as it was written is made again
     stats: list[StageStats]
+    remembered: int = 0  # documents in the index
 
     def to_json(self) -> dict[str, Any]:
         """For the `.json`."""
@@ -121,6 +124,28 @@ def read_done(at: str) -> Done | None:
     return done if whole else None
 
 
+class Memory:
+    """What an index keeps of one shard's documents: what stands for them, and their keys."""
+
+    def __init__(self, stage: Global, documents: str, keys: str):
+        self._stage, self._documents, self._keys, self.docs = stage, Documents(documents), KeysWriter(stage, keys, 1), 0
+
+    def add(self, batch: Batch) -> None:
+        """Documents that a barrier has kept."""
+        if len(batch):
+            kept = self._stage.remember(batch)
+            self._documents.add(kept)
+            self._keys.add(self._stage.emit(kept), self.docs)
+            self.docs += len(batch)
+
+    def close(self) -> int:
+        """How many documents there are; without one there are no files."""
+        if self.docs:
+            self._documents.close()
+            self._keys.close()
+        return self.docs
+
+
 class _Run:
     """One job from its input to its `.json`."""
 
@@ -130,13 +155,16 @@ class _Run:
         source = self.pass_.source
         self.stats = [StageStats(source, s.name) for s in self.pass_.chain]
         self.read = StageStats(source, self.pass_.reader.name) if self.pass_.reader else None
+        self.memory: Memory | None = None
 
     def run(self) -> Done:
-        names = {n: f"{self.at}.{n}" for n in ("parquet", "fates.parquet", "lines.parquet", "bad.jsonl")}
+        names = {n: f"{self.at}.{n}" for n in ("parquet", "fates.parquet", "lines.parquet", "bad.jsonl", *REMEMBERED)}
         with ExitStack() as files:
             paths = {n: files.enter_context(store.commit(p, optional=True)) for n, p in names.items()}
             documents, fates = Documents(paths["parquet"]), Fates(paths["fates.parquet"], paths["lines.parquet"])
             self.bad = Quarantine(paths["bad.jsonl"])
+            if self.pass_.enter and self.pass_.enter.remembers:
+                self.memory = Memory(self.pass_.enter, *(paths[n] for n in REMEMBERED))
             keys = None
             if self.pass_.leave:
                 keys = KeysWriter(self.pass_.leave, files.enter_context(store.commit(self.keys, optional=True)), self.setting.partitions)
@@ -151,10 +179,12 @@ class _Run:
             if keys and documents.written:
                 keys.close()
             self.bad.close()
+            remembered = self.memory.close() if self.memory else 0
             self._balance(documents, fates, emitted if keys else None)
-        rows = dict(zip(names, (documents.written, fates.rows, fates.rewritten, self.bad.rows), strict=True))
+        rows = dict(zip(names, (documents.written, fates.rows, fates.rewritten, self.bad.rows, remembered, remembered), strict=True))
         sizes = {end: store.size(f"{self.at}.{end}") for end in names if rows[end]}
-        done = Done(self.job.number, documents.written, documents.size, sizes, [*([self.read] if self.read else []), *self.stats])
+        rows_of = [*([self.read] if self.read else []), *self.stats]
+        done = Done(self.job.number, documents.written, documents.size, sizes, rows_of, remembered)
         store.write_json(f"{self.at}.json", done.to_json())
         return done
 
@@ -194,6 +224,8 @@ class _Run:
                     raise CurateError(f"{stage.name} ({self.pass_.source}, shard {self.job.label}): {error}") from error
                 except Exception as error:
                     raise self._blame(stage, batch, verdict if enters else None, error) from error
+                if enters and self.memory:
+                    self.memory.add(batch)
                 if not len(batch):
                     break
             else:

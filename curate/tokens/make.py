@@ -12,9 +12,9 @@ from typing import Any
 
 from curate import mix as mixing
 from curate import store
+from curate.barriers import Progress
 from curate.errors import LedgerError, RecipeError
 from curate.plan import Plan
-from curate.barriers import Progress
 from curate.runner import Executor
 from curate.stage import Resources
 from curate.tokens import formats, manifest

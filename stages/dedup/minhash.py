@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,16 +24,16 @@ from pydantic import Field
 from curate.batch import Array, Batch, Check
 from curate.errors import CurateError
 from curate.kernels.text import hash_spans, mix
-from curate.stage import Checks, Guarded, Second
+from curate.stage import Checks, Guarded, Model, Second, plain
+from stages.dedup import index, shingles, signatures
 from stages.dedup import keeper as keeping
-from stages.dedup import shingles, signatures
 from stages.dedup.components import components
 from stages.dedup.keeper import KEEPERS
+from stages.dedup.shingles import Difference
 
 SAMPLE_KEYS = 1 << 56  # keys below are not of bands, but say in which order documents are drawn for the estimate
 SAMPLE = np.uint64(0)  # the key of the second round under which those meet
 _SHORT = np.uint64(0x5348_4F52_5400_0001)
-Difference = Literal["case", "digits", "punctuation", "accents"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ class MinHash(Guarded):
     memory: Annotated[float, Field(ge=1e6)] = 1e9  # bytes for finding components; beyond, files
     sample: Annotated[int, Field(ge=0, le=20_000)] = 2000  # documents that are compared each with each, to estimate recall; 0: none
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    index: Model | None = None  # index.json of an earlier run: its documents stay, and new ones that are like them go
+    keep_index: bool = False  # write OUT/index, for later runs: about 100 bytes and 4 a shingle for each document that stays
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -68,6 +70,28 @@ class MinHash(Guarded):
         keeping.check(self.keeper, self.score)
         if bool(self.bands) != bool(self.rows):
             raise CurateError(f"bands is {self.bands} and rows is {self.rows}; give both, or 0 for both: then the threshold chooses")
+        if (self.index or self.keep_index) and not self.verify:
+            raise CurateError("an index needs verify: true: without, new documents join what was apart, and nothing of before would hold")
+        if self.index and self.index.path:
+            index.check(self.index.path, self.name, self.kinship)
+
+    @property
+    def earlier(self) -> Model | None:
+        return self.index
+
+    @property
+    def kinship(self) -> dict[str, Any]:
+        """All that decides, but for which of several documents stays."""
+        alike = ("ngram", "unit", "ignore", "threshold", "measure", "inclusive", "within", "short", "sketch", "compared", "seed")
+        bands, rows = self.banding
+        return {name: plain(getattr(self, name)) for name in alike} | {"bands": bands, "rows": rows}
+
+    @property
+    def remembers(self) -> bool:
+        return self.keep_index
+
+    def remember(self, batch: Batch) -> Batch:
+        return index.remembered(self, batch)
 
     @property
     def banding(self) -> tuple[int, int]:
@@ -91,6 +115,11 @@ class MinHash(Guarded):
         )
         return found
 
+    def sets(self, batch: Batch) -> tuple[Array, Array, Array]:
+        """The distinct shingles of each document, see `shingles.sets`; and the hash of all its units."""
+        found: tuple[Array, Array, Array] = shingles.sets(*batch.utf8, *self.table, self.ngram, self.unit == "characters")
+        return found
+
     def scopes(self, batch: Batch) -> Array:
         """uint64 of each document: what it is compared within."""
         out = np.zeros(len(batch), np.uint64)
@@ -102,6 +131,9 @@ class MinHash(Guarded):
 
     def keys(self, batch: Batch) -> tuple[Array, Array, Array, Array]:
         """(first, last, keys, draw): each document's keys, uint64, of its bands or of it as a whole; and in which order it is drawn."""
+        if index.BANDS in batch.names:  # of an index
+            first, last, keys = index.keys_of(batch)
+            return first, last, keys, np.full(len(batch), np.uint64(SAMPLE_KEYS))
         signature, count, whole = self.signed(batch)
         bands, rows = self.banding
         scope = self.scopes(batch)
@@ -113,7 +145,7 @@ class MinHash(Guarded):
         keys[of_bands] = _above(signatures.band_keys(signature[has], bands, rows, scope[has])).reshape(-1)
         if self.short == "exact":
             keys[~of_bands] = _above(_chained(whole[~has] ^ _SHORT, scope[~has]))
-        draw = np.where(has, _draws(signature[:, -1].astype(np.uint64)), SAMPLE_KEYS)
+        draw = np.where(has, _draws(signature[:, -1].astype(np.uint64)), np.uint64(SAMPLE_KEYS))
         return last - each, last, keys, draw
 
     def emit(self, batch: Batch) -> pa.RecordBatch:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -20,9 +20,10 @@ from curate.kernels import unicode
 from curate.kernels.text import mix
 
 Array = np.ndarray[Any, Any]
+Difference = Literal["case", "digits", "punctuation", "accents"]  # between texts, that may not count
 
 SEPARATOR, NOTHING = -1, -2  # in a table: parts words; is not there at all
-WORD_ALONE, WORD_CLUSTER, WORD_LEADING, WORD_DIGIT, WORD_STACKS = 1, 2, 4, 8, 16
+WORD_ALONE, WORD_CLUSTER, WORD_LEADING, WORD_DIGIT, WORD_STACKS, WORD_MARK, WORD_COMPLEX = (np.uint8(1 << n) for n in range(7))
 COENG, VIRAMA = 0x17D2, 0x1039  # put the next consonant below: it begins no cluster
 ACCENT_BLOCKS = (  # marks that are accents; those of Indic scripts and Thai are vowels
     (0x0300, 0x036F), (0x0483, 0x0487), (0x0591, 0x05C7), (0x0610, 0x061A), (0x064B, 0x065F), (0x0670, 0x0670), (0x06D6, 0x06ED),
@@ -80,6 +81,8 @@ def table(lower: bool, digits: bool, punctuation: bool, accents: bool, character
     flags[kind & unicode.ALONE != 0] |= WORD_ALONE
     flags[kind & unicode.CLUSTER != 0] |= WORD_CLUSTER
     flags[kind & unicode.LEADING != 0] |= WORD_LEADING
+    flags[kind & unicode.COMPLEX != 0] |= WORD_COMPLEX
+    flags[kind & unicode.MARK != 0] = WORD_MARK
     flags[[COENG, VIRAMA]] |= WORD_STACKS
     if characters and not (lower or digits or punctuation or accents):
         to = np.arange(len(kind), dtype=np.int32)
@@ -131,22 +134,21 @@ def word_hashes(data, i, stop, to, flags, out):
         f = flags[c]
         i += width
         if t >= 0:
-            if f:
-                if f & WORD_DIGIT:
-                    if joins & WORD_DIGIT:
-                        continue  # a run of digits is one
-                elif f & WORD_ALONE or (f & WORD_CLUSTER and not joins & (WORD_LEADING | WORD_STACKS)):
-                    if inside:
-                        out[n] = mix(h)
-                        n += 1
-                    h, inside = _SEED, False
-            elif joins & WORD_ALONE and inside:
-                out[n] = mix(h)
-                n += 1
-                h = _SEED
+            if f & WORD_MARK:  # goes on with whatever is before it
+                joins = joins & ~WORD_STACKS | f & WORD_STACKS
+            elif f | joins:
+                if f & joins & WORD_DIGIT:
+                    continue  # a run of digits is one
+                begins = (f | joins) & WORD_ALONE or (f ^ joins) & WORD_COMPLEX
+                if f & WORD_CLUSTER and not joins & (WORD_LEADING | WORD_STACKS):
+                    begins = True
+                if begins and inside:
+                    out[n] = mix(h)
+                    n += 1
+                    h = _SEED
+                joins = f
             h = (h ^ np.uint64(t)) * _PRIME
             inside = True
-            joins = f
         elif t == SEPARATOR:
             if c == 0x2E and joins & WORD_DIGIT and i < stop and flags[data[i]] & WORD_DIGIT and data[i] < 0x80:
                 continue  # 3.14 is one number

@@ -19,7 +19,7 @@ from numba import njit
 
 from curate.batch import Array, Batch
 from curate.stage import Second, with_facts
-from stages.dedup import estimate, keeper, shingles
+from stages.dedup import estimate, index, keeper
 from stages.dedup.compare import Lists, similarity
 from stages.dedup.facts import merged, sizes
 
@@ -43,19 +43,20 @@ class Verified(Second):
         """A row for each row of the verdict: id, rank, the keys of its bands and its shingles, as far as they will be looked at."""
         row, key = verdict["row"].to_numpy(), verdict["key"].to_numpy()
         columns: dict[str, Any] = {"key": key, "row": row, "id": batch["id"].take(pa.array(row)).cast(pa.string())}
-        rank = keeper.ranks(batch, self.of.keeper, self.of.score)
-        if rank is not None:
+        old = index.BANDS in batch.names
+        if self.of.keeper != "first":
+            rank = np.zeros(len(batch), np.uint64) if old else keeper.ranks(batch, self.of.keeper, self.of.score)
             columns["rank"] = rank[row]
         shown = np.ones(len(row), np.bool_) if self.of.verify else key == estimate.KEY
         first, last, keys, draw = self.of.keys(batch)
         columns["bands"] = _lists(first[row], np.where(shown, last[row], first[row]), keys)
-        offsets, found, whole = shingles.sets(*batch.utf8, *self.of.table, self.of.ngram, self.of.unit == "characters")
+        offsets, found, whole = index.sets_of(batch) if old else self.of.sets(batch)
         columns["whole"] = whole[row]
         columns["shingles"] = _lists(offsets[row], np.where(shown, offsets[row + 1], offsets[row]), found)
         if self.of.sample:
             columns["draw"] = draw[row]
             if self.of.within:
-                columns["scope"] = self.of.scopes(batch)[row]
+                columns["scope"] = (np.zeros(len(batch), np.uint64) if old else self.of.scopes(batch))[row]
         return pa.record_batch(columns)
 
     def reduce(self, keys: pa.Table) -> pa.Table:
