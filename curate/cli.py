@@ -82,6 +82,14 @@ def stats(out: OutArgument, json: Annotated[bool, typer.Option("--json", help="T
     command.stats(out, json)
 
 
+@app.command("dedup-report")
+def dedup_report(out: OutArgument, json: Annotated[bool, typer.Option("--json", help="The same as JSON.")] = False) -> None:
+    """Sizes of clusters, the largest with texts side by side, and pairs next to the threshold."""
+    from curate import duplicates
+
+    typer.echo(duplicates.report(out, json))
+
+
 @app.command()
 def verify(out: OutArgument) -> None:
     """Prove the token shards: re-reads every one of them."""

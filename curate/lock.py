@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curate import __version__, places, store, training
-from curate.plan import Plan, Training
+from curate.plan import Barrier, Plan, Training
 from curate.stage import Shard
 
 NAME = "recipe.lock.json"
@@ -27,6 +27,7 @@ def write(plan: Plan, out: str) -> None:
         "trained": {t.name: _trained(t, out) for t in plan.trainings},
         "inputs": {source: _files(shards) for source, shards in plan.inputs.items()},
         "passes": {p.folder: [s.identity for s in ((p.reader,) if p.reader else ()) + p.chain] for p in plan.passes},
+        "barriers": [_barrier(plan, b) for b in plan.barriers],
     }
     if not _same_results(out, lock):  # what says that a run is complete is of another recipe, or of other inputs
         store.remove(store.join(out, "stats.json"))
@@ -36,6 +37,17 @@ def write(plan: Plan, out: str) -> None:
     if not plan.recipe.goal:
         store.write_bytes(store.join(out, "recipe.yaml"), places.dump(plan.recipe.resolved).encode())
     store.write_json(store.join(out, NAME), lock)
+
+
+def _barrier(plan: Plan, barrier: Barrier) -> dict[str, Any]:
+    """Where a barrier was decided, and the passes before and behind it of each source."""
+    return {
+        "stage": barrier.stage.name,
+        "folder": barrier.folder,
+        "sources": [p.source for p in barrier.members],
+        "before": [p.folder for p in barrier.members],
+        "behind": [plan.behind(p).folder for p in barrier.members],
+    }
 
 
 def _trained(made: Training, out: str) -> dict[str, Any]:

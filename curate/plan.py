@@ -108,6 +108,10 @@ class Plan:
         """The pass whose documents are the curated ones."""
         return next(p for p in reversed(self.passes) if p.source == source)
 
+    def behind(self, pass_: Pass) -> Pass:
+        """The pass of the same source that follows one which is not its last."""
+        return next(p for p in self.passes if p.source == pass_.source and p.number == pass_.number + 1)
+
     def barrier(self, pass_: Pass) -> Barrier | None:
         """The barrier that takes a pass's keys."""
         return next((b for b in self.barriers if pass_ in b.members), None)

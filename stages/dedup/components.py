@@ -1,7 +1,7 @@
 """Connected components of documents that are linked, in bounded memory, the same however the links come.
 
-A component is named by its first document. While 40 bytes for each linked document fit into `memory`, it is union-find (Tarjan 1975, with
-path halving); beyond, rounds of large and small stars (Kiveris et al. 2014, "Connected Components in MapReduce and Beyond") over links in
+A component is named by its first document. While nine bytes for each document of the corpus fit into `memory`, it is union-find (Tarjan
+1975, with path halving); beyond, rounds of large and small stars (Kiveris et al. 2014, "Connected Components in MapReduce and Beyond") over links in
 temporary files, each file holding the links of a share of the documents, of which only the least neighbour of each is in memory.
 Cost: see `benchmarks/dedup.py scale`.
 """
@@ -22,39 +22,50 @@ from curate.kernels.text import mix
 Array = np.ndarray[Any, Any]
 Links = Callable[[], Iterable[tuple[Array, Array]]]  # the same chunks every time: int64 addresses of documents, of the same length
 
-BYTES = 40  # for each document, in memory
+BYTES = 9  # for each document of the corpus, in memory: its parent, and whether it has a link
+LINKED_BYTES = 40  # for each linked document, of those in one file, while its least neighbour is found
 FILES = (8, 256)  # of links, at least and at most: a process may have some thousand open
 CHUNK = 1 << 20  # links read at once from a temporary file
 SAMPLED = 1 << 16  # documents by which the result is cut for sorting
+SHARD_BITS = 32  # an address is shard << 32 | row
 
 
 def components(links: Links, memory: float) -> pa.Table:
     """(doc, first): int64, each document that has a link, in order, and the first of its component."""
-    docs = _documents(links(), int(memory / BYTES))
-    return _in_memory(links(), docs) if docs is not None else _on_disk(links(), memory)
+    begins = _begins(links())
+    return _in_memory(links(), begins) if int(begins[-1]) * BYTES <= memory else _on_disk(links(), memory)
 
 
-def _documents(links: Iterable[tuple[Array, Array]], most: int) -> Array | None:
-    """All documents in order, or None where there are more than `most`."""
-    held: list[Array] = []  # each sorted, each longer than the next
+def _begins(links: Iterable[tuple[Array, Array]]) -> Array:
+    """int64[shards + 1]: the number of the first document of each shard, if those up to the last linked one are numbered through."""
+    rows = np.zeros(1, np.int64)
     for pair in links:
-        new = np.unique(np.concatenate(pair))
-        while held and len(held[-1]) <= len(new):
-            new = np.union1d(held.pop(), new)
-        if len(new) > most:
-            return None
-        held.append(new)
-    docs = np.empty(0, np.int64)
-    while held:
-        docs = np.union1d(docs, held.pop())
-    return docs if len(docs) <= most else None
+        for docs in pair:
+            if len(docs):
+                shard = docs >> SHARD_BITS
+                if int(shard.max()) >= len(rows):
+                    rows = np.append(rows, np.zeros(int(shard.max()) + 1 - len(rows), np.int64))
+                np.maximum.at(rows, shard, (docs & ((1 << SHARD_BITS) - 1)) + 1)
+    return np.concatenate(([0], np.cumsum(rows)))
 
 
-def _in_memory(links: Iterable[tuple[Array, Array]], docs: Array) -> pa.Table:
-    parent = np.arange(len(docs), dtype=np.int32 if len(docs) < 2**31 else np.int64)
-    for a, b in links:
-        unite(parent, np.searchsorted(docs, a), np.searchsorted(docs, b))
-    return pa.table({"doc": docs, "first": docs[flatten(parent)]})
+def _in_memory(links: Iterable[tuple[Array, Array]], begins: Array) -> pa.Table:
+    count = int(begins[-1])
+    parent = np.arange(count, dtype=np.int32 if count < 2**31 else np.int64)
+    linked = np.zeros(count, np.bool_)
+    for pair in links:
+        a, b = (begins[docs >> SHARD_BITS] + (docs & ((1 << SHARD_BITS) - 1)) for docs in pair)
+        unite(parent, a, b)
+        linked[a] = linked[b] = True
+    numbers = np.flatnonzero(linked)
+    del linked
+    return pa.table({"doc": _addresses(numbers, begins), "first": _addresses(flatten(parent)[numbers], begins)})
+
+
+def _addresses(numbers: Array, begins: Array) -> Array:
+    shard = np.searchsorted(begins, numbers, side="right") - 1
+    out: Array = (shard << SHARD_BITS) | (numbers - begins[shard])
+    return out
 
 
 @njit(cache=True, inline="always")
@@ -141,7 +152,7 @@ def _on_disk(links: Iterable[tuple[Array, Array]], memory: float) -> pa.Table:
             count += len(a)
             sample = np.concatenate([sample, a[:: max(1, len(a) // 1024)]])
             sample = sample if len(sample) <= SAMPLED else np.sort(sample)[::2]
-        parts = min(max(FILES[0], int(2 * count * BYTES / memory)), FILES[1])  # there are at most twice as many documents as links
+        parts = min(max(FILES[0], int(2 * count * LINKED_BYTES / memory)), FILES[1])  # there are at most twice as many documents as links
         edges = _Scattered(scratch, parts)
         for a, b in given.chunks(0):
             _both(edges, a, b)
