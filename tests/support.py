@@ -131,6 +131,7 @@ sources:
     - gopher.Repetition
 corpus:
   - dedup.exact.Exact
+  - dedup.minhash.MinHash: {ngram: 2, threshold: 0.5, bands: 20, rows: 3, sample: 30, keep_index: true}
   - length.Words: {least: 55}
 mix:
   weights: {web: 0.7, books: 0.3}
@@ -228,11 +229,11 @@ def _applied(stage: Global, batch: Batch, verdict: pa.Table) -> list[tuple[str |
 
 
 def digests(out: Path) -> dict[str, str]:
-    """sha256 of every file of the documents, the quarantine and the tokens."""
+    """sha256 of every file of the documents, the index, the quarantine and the tokens; an index.json names where its inputs were."""
     found = {}
-    for folder in ("documents", "quarantine", "tokens"):
+    for folder in ("documents", "index", "quarantine", "tokens"):
         for path in sorted((out / folder).rglob("*")):
-            if path.is_file():
+            if path.is_file() and path.name != "index.json":
                 found[str(path.relative_to(out))] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

@@ -239,7 +239,7 @@ def test_a_plan_shows_what_is_there_and_changes_nothing(recipe: str, finished: P
     before = {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p != finished}
     done = curate("plan", recipe, "--out", finished)
     assert done.returncode == 0
-    assert len(re.findall(r"shards done", done.stdout)) == 5
+    assert len(re.findall(r"shards done", done.stdout)) == 7
     assert "mix and tokens" in done.stdout
     assert {p: p.stat().st_mtime_ns for p in finished.rglob("*") if p != finished} == before
 

@@ -465,3 +465,61 @@ def test_lines_taken_out_in_a_run_are_in_a_file_of_their_own(tmp_path: Path, dam
     row = next(r for r in support.counts(tmp_path / "out") if r["stage"] == "own_stages.WithoutLines")
     assert row["dropped"] == {"nothing_left": 1}
     assert row["chars_rewritten"] == 3 * len("sun") + len("\n") * 3 + len("sun")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), max_size=60), st.sampled_from([1, 60, 10**9]), st.integers(1, 3))
+def test_a_verdict_is_handed_out_by_shard_in_order_however_little_is_sorted_at_once(
+    rows: list[tuple[int, int]], bytes_: int, chunks: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(exchange, "SORTED_BYTES", bytes_)
+        doc = [shard << 32 | row for shard, row in rows] + [-1]
+        table = pa.table({"doc": pa.array(doc, pa.int64()), "mark": [str(n) for n in range(len(doc))]})
+        table = pa.concat_tables([table.slice(n, 1 + len(table) // chunks) for n in range(0, len(table), 1 + len(table) // chunks)])
+        found = [batch.to_pylist() for batch in exchange.by_shard(table, 5)]
+        expected = [
+            [(d, m) for d, m in zip(doc, table["mark"].to_pylist(), strict=True) if d >= 0 and d >> 32 == shard] for shard in range(5)
+        ]
+        assert [[(r["doc"], r["mark"]) for r in shard] for shard in found] == [sorted(e, key=lambda r: r[0]) for e in expected]
+
+
+def test_a_verdict_on_shards_that_are_not_there_is_a_bug() -> None:
+    with pytest.raises(ValueError, match="shards that are not there"):
+        list(exchange.by_shard(pa.table({"doc": [7 << 32]}), 3))
+
+
+@dataclass(frozen=True)
+class Chunks(Meeting):
+    """How many pieces each range came in, and whether it is in memory."""
+
+    pieces: list[tuple[int, int]] = field(default_factory=list, compare=False)
+
+    def reduce(self, keys: pa.Table) -> pa.Table:
+        self.pieces.append((len(keys), keys["key"].num_chunks))
+        return super().reduce(keys)
+
+
+def test_many_rows_of_one_key_come_mapped_and_their_neighbours_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "RANGE_ROWS", 50)
+    monkeypatch.setattr(exchange, "PIECE_BYTES", 400)
+    crowded = [[[(7 << 60, row)] * 8 for row in range(ROWS)] + [[(n << 50, 0), ((n << 50) + 1, 1)] for n in range(30)] for _ in range(3)]
+    stage = Chunks()
+    paths = write(tmp_path, crowded, 2, stage)
+    met: list[Row] = []
+    for part in range(2):
+        for table in Gather(list(enumerate(paths)), part, 2).ranges():
+            stage.reduce(table)
+            met += list(zip(*(table[c].to_pylist() for c in ("key", "doc", "mark")), strict=True))
+    assert met == sorted((r for shard in rows_of(crowded) for r in shard), key=lambda r: (r[0], r[1], r[2]))
+    assert [rows for rows, chunks in stage.pieces if chunks > 1] == [3 * 8 * ROWS]
+    assert all(rows <= 50 for rows, chunks in stage.pieces if chunks == 1)
+
+
+def test_keys_of_other_partitions_are_read_by_their_ranges(tmp_path: Path) -> None:
+    shards = [[[(n << 58, n % ROWS) for n in range(64)]], [[(n << 58 | 5, 0) for n in range(64)]]]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    paths = [write(tmp_path / "a", shards[:1], 7, Meeting())[0], write(tmp_path / "b", shards[1:], 1, Meeting())[0]]
+    found = [table["key"].to_pylist() for part in range(3) for table in Gather(list(enumerate(paths)), part, 3).ranges()]
+    assert [k for keys in found for k in keys] == sorted(k for shard in shards for batch in shard for k, _ in batch)
