@@ -264,6 +264,8 @@ class Reduce:
                 out = out or pa.ipc.new_file(temporary, reduced.schema)
                 out.write_table(reduced)
                 rows += len(reduced)
+                del keys, reduced
+                pa.default_memory_pool().release_unused()  # a range is as large as all else that a worker holds
             if out:
                 out.close()
         return rows
