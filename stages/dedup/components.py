@@ -2,7 +2,8 @@
 
 A component is named by its first document. While nine bytes for each document of the corpus fit into `memory`, it is union-find (Tarjan
 1975, with path halving); beyond, rounds of large and small stars (Kiveris et al. 2014, "Connected Components in MapReduce and Beyond")
-over links in temporary files, each file holding the links of a share of the documents, of which only the least neighbour of each is in memory.
+over links in temporary files, each file holding the links of a share of the documents, of which only the least neighbour of each is in
+memory.
 Cost: see `benchmarks/dedup.py scale`.
 """
 

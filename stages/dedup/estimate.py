@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
+from curate.batch import Array
 from stages.dedup.compare import Lists, similarity
 from stages.dedup.signatures import collision
 
@@ -68,12 +69,38 @@ def said(stage: MinHash, sample: dict[str, Any]) -> str:
     )
 
 
+def compare(band_offsets: Array, bands: Array, offsets: Array, values: Array, scope: Array, containment: bool) -> tuple[Array, Array]:
+    """(similarity, whether a band is shared) of each pair of one scope of which either is so, or the similarity is LOWEST and more.
+
+    What each two have in common is counted shingle by shingle, as most are in one document only; set by set where many are in all.
+    """
+    order = np.argsort(values)
+    held = np.diff(np.flatnonzero(np.concatenate(([True], np.diff(values[order]) != 0, [True]))))
+    counted = np.empty((0, 0), np.uint32)
+    if int((held.astype(np.int64) ** 2).sum()) < len(scope) * len(values):
+        counted = count(held, np.repeat(np.arange(len(scope)), np.diff(offsets))[order], len(scope))
+    found: tuple[Array, Array] = _compare(band_offsets, bands, offsets, values, scope, containment, counted)
+    return found
+
+
 @njit(cache=True)
-def compare(band_offsets, bands, offsets, values, scope, containment):
-    """(similarity, whether a band is shared) of each pair of one scope of which either is so, or the similarity is LOWEST and more."""
+def count(held, docs, size):
+    """uint32[size, size]: of each two documents, the first lower, the shingles in both; `docs` holds those of each shingle in turn."""
+    out = np.zeros((size, size), np.uint32)
+    at = 0
+    for n in held:
+        for i in range(at, at + n):
+            for j in range(at, i):
+                out[min(docs[i], docs[j]), max(docs[i], docs[j])] += np.uint32(1)
+        at += n
+    return out
+
+
+@njit(cache=True)
+def _compare(band_offsets, bands, offsets, values, scope, containment, counted):
     docs = len(scope)
     alike, shares = np.empty(1024, np.float64), np.empty(1024, np.bool_)
-    count = 0
+    pairs = 0
     for i in range(docs):
         mine = values[offsets[i] : offsets[i + 1]]
         for j in range(i):
@@ -85,10 +112,15 @@ def compare(band_offsets, bands, offsets, values, scope, containment):
                     if bands[band_offsets[i] + k] == bands[band_offsets[j] + k]:
                         shared = True
                         break
-            found = similarity(mine, values[offsets[j] : offsets[j + 1]], containment, 0.0 if shared else LOWEST)
+            theirs = values[offsets[j] : offsets[j + 1]]
+            if len(counted):
+                common = np.int64(counted[j, i])
+                found = common / (min(len(mine), len(theirs)) if containment else len(mine) + len(theirs) - common)
+            else:
+                found = similarity(mine, theirs, containment, 0.0 if shared else LOWEST)
             if found >= LOWEST or shared:
-                if count == len(alike):
+                if pairs == len(alike):
                     alike, shares = np.append(alike, np.empty_like(alike)), np.append(shares, np.empty_like(shares))
-                alike[count], shares[count] = found, shared
-                count += 1
-    return alike[:count].copy(), shares[:count].copy()
+                alike[pairs], shares[pairs] = found, shared
+                pairs += 1
+    return alike[:pairs].copy(), shares[:pairs].copy()

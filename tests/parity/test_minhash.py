@@ -16,7 +16,7 @@ from near_duplicates import corpus, dropped, edited, greedy, jaccard, shingles, 
 from curate.batch import Batch
 from curate.build import build
 from curate.errors import CurateError
-from stages.dedup import components, signatures
+from stages.dedup import components, estimate, signatures
 from stages.dedup import shingles as shingling
 from stages.dedup.minhash import Books, FineWeb, MinHash, Nemotron, RedPajama
 
@@ -470,3 +470,19 @@ def test_edits_beyond_the_threshold_keep_both(tmp_path: Path):
     far, near = edited(rng, base, known, 0.15), edited(rng, base, known, 0.01)
     found = dropped(MinHash(**SURE), [" ".join(t) for t in (base, far, near)], tmp_path)
     assert {d: k for d, (k, _) in found.items()} == {2: 0}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=12, unique=True), min_size=1, max_size=12), st.booleans())
+def test_pairs_are_compared_alike_by_shingles_and_by_sets(sets: list[list[int]], containment: bool):
+    values = np.concatenate([np.sort(np.array(s, np.uint32)) for s in sets])
+    offsets = np.concatenate(([0], np.cumsum([len(s) for s in sets])))
+    none = np.zeros(len(sets) + 1, np.int64)
+    arguments = (none, np.empty(0, np.uint64), offsets, values, np.zeros(len(sets), np.uint64), containment)
+    order = np.argsort(values)
+    held = np.unique(values, return_counts=True)[1]
+    counted = estimate.count(held, np.repeat(np.arange(len(sets)), np.diff(offsets))[order], len(sets))
+    by_shingles, by_sets = (estimate._compare(*arguments, c)[0].tolist() for c in (counted, np.empty((0, 0), np.uint32)))
+    pairs = [(set(a), set(b)) for n, a in enumerate(sets) for b in sets[:n]]
+    plain = [len(a & b) / (min(len(a), len(b)) if containment else len(a | b)) for a, b in pairs]
+    assert by_shingles == by_sets == [s for s in plain if s >= 0.5]
