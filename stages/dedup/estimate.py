@@ -23,15 +23,22 @@ if TYPE_CHECKING:
 KEY = np.uint64(0)  # under which the sample meets
 DRAWS = 2.0**56  # draws are below
 BINS = 20  # of similarity, each 0.05 wide
+SHINGLES = 1 << 25  # of all documents that are compared: books are fewer than web pages
 LOWEST = 0.5  # pairs of less similarity are counted only where they share a band
 
 
 def estimated(stage: MinHash, keys: pa.Table) -> dict[str, Any]:
     """Of the pairs of documents that were drawn, weighted: how many are similar, how many of those share a band, how many share one at
     all, and how many of the similar ones are expected to; and the similar ones and those found by bins of similarity."""
+    draw = keys["draw"].to_numpy()
+    order = np.lexsort((keys["doc"].to_numpy(), draw))
+    size = np.concatenate([c.value_lengths().to_numpy(zero_copy_only=False) for c in keys["shingles"].chunks])[order]
+    held = max(int(np.searchsorted(np.cumsum(size, dtype=np.int64), SHINGLES, side="right")), 1)
+    all_of_them = held == len(keys) < stage.sample
+    keys = keys.take(pa.array(np.sort(order[:held])))
     bands, sets = Lists(keys["bands"]), Lists(keys["shingles"])
     scope = keys["scope"].to_numpy() if "scope" in keys.column_names else np.zeros(len(keys), np.uint64)
-    rate = float(keys["draw"].to_numpy().max()) / DRAWS if len(keys) >= stage.sample else 1.0
+    rate = 1.0 if all_of_them else float(keys["draw"].to_numpy().max()) / DRAWS
     alike, shares = compare(bands.offsets, bands.values, sets.offsets, sets.values, scope, stage.measure == "containment")
     weight = 1 / (alike + (1 - alike) * rate)
     similar = (alike > stage.threshold) | (stage.inclusive & (alike == stage.threshold))

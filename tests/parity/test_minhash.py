@@ -486,3 +486,14 @@ def test_pairs_are_compared_alike_by_shingles_and_by_sets(sets: list[list[int]],
     pairs = [(set(a), set(b)) for n, a in enumerate(sets) for b in sets[:n]]
     plain = [len(a & b) / (min(len(a), len(b)) if containment else len(a | b)) for a, b in pairs]
     assert by_shingles == by_sets == [s for s in plain if s >= 0.5]
+
+
+def test_of_long_documents_fewer_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    texts = [t for t in corpus(13, 60) if len(t.split()) > 4]
+    dropped(MinHash(), texts, tmp_path / "all")
+    monkeypatch.setattr(estimate, "SHINGLES", sum(len(shingles(t)) for t in texts) // 3)
+    dropped(MinHash(), texts, tmp_path / "some")
+    whole, some = (read_facts(tmp_path / n)["sample"] for n in ("all", "some"))
+    assert whole["documents"] == len(texts)
+    assert len(texts) / 5 < some["documents"] < len(texts) / 2
+    assert 0 < some["pairs"] < whole["pairs"]
