@@ -29,6 +29,7 @@ ACCENT_BLOCKS = (  # marks that are accents; those of Indic scripts and Thai are
     (0x0300, 0x036F), (0x0483, 0x0487), (0x0591, 0x05C7), (0x0610, 0x061A), (0x064B, 0x065F), (0x0670, 0x0670), (0x06D6, 0x06ED),
     (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE00, 0xFE0F), (0xFE20, 0xFE2F),
 )  # fmt: skip
+PRIVATE_BLOCKS = ((0xE000, 0xF8FF), (0xF0000, 0x10FFFF))  # what icon fonts use
 FINAL_SIGMA, SIGMA = 0x3C2, 0x3C3
 
 FEW = 300  # values are sorted by comparisons
@@ -56,6 +57,8 @@ def table(lower: bool, digits: bool, punctuation: bool, accents: bool, character
     flags = np.zeros(len(kind), np.uint8)
     separates = kind & (unicode.SPACE | unicode.CONTROL) != 0
     symbol = kind & unicode.PUNCTUATION != 0
+    for first, last in PRIVATE_BLOCKS:
+        symbol[first : last + 1] = True
     if accents:
         bare = np.flatnonzero((kind & unicode.LETTER != 0) & (kind & (unicode.ALONE | unicode.COMPLEX) == 0))
         for c in bare[bare < 0xAC00].tolist():  # Hangul syllables come apart into letters, not accents
@@ -152,8 +155,6 @@ def word_hashes(data, i, stop, to, flags, out):
             h = (h ^ np.uint64(t)) * _PRIME
             inside = True
         elif t == SEPARATOR:
-            if c == 0x2E and joins & WORD_DIGIT and i < stop and flags[data[i]] & WORD_DIGIT and data[i] < 0x80:
-                continue  # 3.14 is one number
             if inside:
                 out[n] = mix(h)
                 n += 1
