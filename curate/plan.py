@@ -23,6 +23,7 @@ S = TypeVar("S", bound=Stage)
 
 CONTRACT = ("id", "text", "source")
 PARTITION_BYTES = 1e9  # of input per partition of a barrier's keys
+LEAST_PARTITIONS, LEAST_BYTES = 8, 64e6  # of smaller inputs: so many, each of so much, that all workers have something to reduce
 PASS_VERSION = 2  # of the files that a pass leaves
 TRAINING_VERSION = 1  # of how examples are given to a trainer
 
@@ -363,7 +364,8 @@ def _barriers(recipe: Recipe, passes: Sequence[Pass], inputs: dict[str, tuple[Sh
         stage = members[0].leave
         assert stage is not None
         read = sum(s.size for m in members for s in inputs[m.source])
-        partitions = recipe.engine.partitions or max(1, math.ceil(read / PARTITION_BYTES))
+        small = min(LEAST_PARTITIONS, math.ceil(read / LEAST_BYTES))
+        partitions = recipe.engine.partitions or max(1, small, math.ceil(read / PARTITION_BYTES))
         mark = store.fingerprint([stage.identity, partitions, [m.lineage for m in members]])
         out.append(Barrier(stage, tuple(members), partitions, mark))
     return tuple(out)

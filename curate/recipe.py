@@ -32,7 +32,7 @@ class Engine:
         64e6  # larger inputs are split where their format allows, smaller neighbours are joined
     )
     batch_rows: Annotated[int, Field(ge=1)] = 4096  # documents that a stage sees at once
-    partitions: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # of a barrier's keys; 0: one per GB of input
+    partitions: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # of a barrier's keys; 0: one per GB of input, and up to eight for less
 
 
 @dataclass(frozen=True)

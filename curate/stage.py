@@ -47,7 +47,7 @@ class Stage(ABC):
     """What every stage is; see Source, Filter, Transform and Global."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
-    resources: ClassVar[Resources] = Resources()
+    resources: ClassVar[Resources] = Resources()  # a property where fields decide
     version: ClassVar[int] = 1  # raised when the same configuration gives other results than before
 
     @property
