@@ -311,7 +311,7 @@ def test_a_run_in_an_object_store_gives_the_bytes_of_a_local_one(bucket: str, tm
         found = {p.removeprefix("bucket/run/"): i for p, i in fs.find("bucket/run", detail=True).items()}
         return {p: (i["ETag"], i["LastModified"]) for p, i in found.items() if p.split("/")[0] in folders}
 
-    made = objects("documents", "quarantine", "tokens")
+    made = objects("documents", "index", "quarantine", "tokens")
     (tmp_path / "fetched").mkdir()
     for path in made:
         write(tmp_path / "fetched" / path, fs.cat_file(f"bucket/run/{path}"))

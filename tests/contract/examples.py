@@ -122,7 +122,25 @@ def wikipedia(folder: Path) -> dict[str, Any]:
     return {"paths": [f"{folder}/*.xml"], "references": "all"}
 
 
+def encoder(folder: Path) -> dict[str, Any]:
+    import pytest
+
+    pytest.importorskip("transformers")
+    from encoder_model import save
+
+    return {"model": save(folder / "encoder")}
+
+
+def centroids(folder: Path) -> dict[str, Any]:
+    import numpy as np
+
+    np.save(folder / "centroids.npy", np.array([[1, 0, 0, 0], [0, 0, 1, 0.5]], np.float32))
+    return {"clusters": str(folder)}
+
+
 EXAMPLES: dict[str, Example] = {
+    "dedup.semantic.SemDeDup": centroids,
+    "encoder.Embed": encoder,
     "language.FastText": language_model,
     "linear.Score": quality_model,
     "perplexity.KenLM": perplexity_models,
@@ -146,8 +164,9 @@ COLUMNS: dict[str, list[Any]] = {
     "perplexity": [339.9, 340.0, None, 520.0, 12.5, 3e38, 1.0],
     "bucket": ["head", "middle", "tail", "all", ""],
     "references": ["https://example.com/a\nhttp://example.org", None, ""],
+    "embedding": [[1, 0, 0, 0], [0.9, 0.1, 0, 0], None, [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 1, 0.99], [-1, 0.5, 0, 0], [0, 1, 0, 0]],
 }
-TYPES = {"language_score": pa.float32(), "quality": pa.float32(), "perplexity": pa.float32()}
+TYPES = {"embedding": pa.list_(pa.float32(), 4), "language_score": pa.float32(), "quality": pa.float32(), "perplexity": pa.float32()}
 
 TEXTS = (
     "",
