@@ -43,9 +43,8 @@ def apart(what: str, work: Callable[[], Any], documents: float) -> None:
         before = peak()
         work()
         seconds = time.perf_counter() - began
-        print(
-            f"  {what}: {seconds:.1f} s ({seconds / documents * 1e6:.2f} s a million documents), peak {peak():,.0f} MB ({before:,.0f} before)"
-        )
+        rate = f"{seconds:.1f} s, {seconds / documents * 1e6:.2f} s a million documents"
+        print(f"  {what}: {rate}; peak {peak():,.0f} MB, {before:,.0f} before")
         sys.stdout.flush()
         os._exit(0)
     _, status = os.waitpid(pid, 0)

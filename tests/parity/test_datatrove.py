@@ -94,7 +94,7 @@ def test_unverified_one_of_each_cluster_stays_and_short_texts_all_do(tmp_path: P
 
 
 def test_what_is_datatrove_s_own_cannot_be_set():
-    with pytest.raises(CurateError, match="dedup.minhash.MinHash"):
+    with pytest.raises(CurateError, match=r"dedup\.minhash\.MinHash"):
         build("dedup.datatrove.Datatrove", {"unit": "characters"}).check()
 
 
