@@ -12,7 +12,7 @@ demo: .venv/installed  ## the main job on the built-in sample
 
 test: .venv/developed check  ## everything that CI runs
 	-test -f $(LID) || $(BIN)/python -c "from pathlib import Path; from curate import known; known.fetch(known.LID, Path('$(LID)').parent)"
-	CURATE_LID=$(LID) $(BIN)/python -m pytest
+	CURATE_LID=$(LID) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: .venv/developed
 	$(BIN)/ruff check .
