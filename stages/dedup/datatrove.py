@@ -85,6 +85,9 @@ class Datatrove(MinHash):
         a, b = permutations(bands * rows, self.seed)
         return least(hashes, offsets, a, b), np.diff(offsets), xxh64(data, start, end)
 
+    def signed_with_sets(self, batch: Batch) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
+        return self.signed(batch), self.sets(batch)
+
 
 @njit(cache=True)
 def spans(data, start, end, n):

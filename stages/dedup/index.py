@@ -37,8 +37,8 @@ def check(path: str, name: str, kinship: dict[str, Any]) -> None:
 
 def remembered(stage: MinHash, batch: Batch) -> Batch:
     """What stands for documents."""
-    first, last, keys, _ = stage.keys(batch)
-    offsets, found, whole = stage.sets(batch)
+    signed, (offsets, found, whole) = stage.signed_with_sets(batch)
+    first, last, keys, _ = stage.keys(batch, signed)
     columns = {
         "id": batch["id"],
         "text": pa.array([""] * len(batch), pa.large_string()),

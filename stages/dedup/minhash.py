@@ -107,13 +107,21 @@ class MinHash(Guarded):
     def signed(self, batch: Batch) -> tuple[Array, Array, Array]:
         """(signatures [documents, bands * rows + 1], shingles of each document, hash of all its units). The last value of a signature is
         not in a band: documents are drawn by it."""
+        return self._signed(batch, with_sets=False)[:3]
+
+    def _signed(self, batch: Batch, *, with_sets: bool) -> tuple[Array, ...]:
         bands, rows = self.banding
         drawn = signatures.permutations(bands * rows + 1, self.seed)
-        fast = self.sketch == "fast"
-        found: tuple[Array, Array, Array] = signatures.signatures(
-            *batch.utf8, *self.table, self.ngram, self.unit == "characters", drawn.a, drawn.b, fast
+        characters, fast = self.unit == "characters", self.sketch == "fast"
+        found: tuple[Array, ...] = signatures.signatures(
+            *batch.utf8, *self.table, self.ngram, characters, drawn.a, drawn.b, fast, with_sets
         )
         return found
+
+    def signed_with_sets(self, batch: Batch) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
+        """As `signed` and `sets`, with the shingles found once."""
+        signature, count, whole, offsets, found = self._signed(batch, with_sets=True)
+        return (signature, count, whole), (offsets, found, whole)
 
     def sets(self, batch: Batch) -> tuple[Array, Array, Array]:
         """The distinct shingles of each document, see `shingles.sets`; and the hash of all its units."""
@@ -129,12 +137,15 @@ class MinHash(Guarded):
             out = _chained(out, hashes)
         return out
 
-    def keys(self, batch: Batch) -> tuple[Array, Array, Array, Array]:
-        """(first, last, keys, draw): each document's keys, uint64, of its bands or of it as a whole; and in which order it is drawn."""
+    def keys(self, batch: Batch, signed: tuple[Array, Array, Array] | None = None) -> tuple[Array, Array, Array, Array]:
+        """(first, last, keys, draw): each document's keys, uint64, of its bands or of it as a whole; and in which order it is drawn.
+
+        `signed` is what `signed` gives, where it is there already.
+        """
         if index.BANDS in batch.names:  # of an index
             first, last, keys = index.keys_of(batch)
             return first, last, keys, np.full(len(batch), np.uint64(SAMPLE_KEYS))
-        signature, count, whole = self.signed(batch)
+        signature, count, whole = signed or self.signed(batch)
         bands, rows = self.banding
         scope = self.scopes(batch)
         has = count > 0

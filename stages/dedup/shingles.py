@@ -260,6 +260,33 @@ def _sort(values, count, scratch, held):
 
 
 @njit(cache=True)
+def room(out, at, count):
+    """An array in which `count` values fit behind the first `at`: this one, or a copy of those."""
+    if at + count <= len(out):
+        return out
+    grown = np.empty(max(2 * len(out), at + count), out.dtype)
+    grown[:at] = out[:at]
+    return grown
+
+
+@njit(cache=True)
+def distinct(found, count, scratch, held, out, at):
+    """Put the distinct ones of found[:count] into `out` from `at` on, in order; where they end. `found` is sorted; it is not empty."""
+    some = found[:count]
+    if count < FEW:
+        some.sort()
+    else:
+        _sort(found, count, scratch, held)
+    out[at] = some[0]
+    at += 1
+    for k in range(1, count):
+        if some[k] != some[k - 1]:
+            out[at] = some[k]
+            at += 1
+    return at
+
+
+@njit(cache=True)
 def sets(data, start, end, to, flags, n, characters):
     """The distinct shingles of each document in order: offsets int64[documents + 1], hashes uint32; and the hash of all its units.
 
@@ -278,20 +305,7 @@ def sets(data, start, end, to, flags, n, characters):
         if count == 0:
             found[0] = np.uint32(whole[d] >> np.uint64(32))
             count = 1
-        some = found[:count]
-        if count < FEW:
-            some.sort()
-        else:
-            _sort(found, count, scratch, held)
-        if at + count > len(out):
-            grown = np.empty(max(2 * len(out), at + count), np.uint32)
-            grown[:at] = out[:at]
-            out = grown
-        out[at] = some[0]
-        at += 1
-        for k in range(1, count):
-            if some[k] != some[k - 1]:
-                out[at] = some[k]
-                at += 1
+        out = room(out, at, count)
+        at = distinct(found, count, scratch, held, out, at)
         offsets[d + 1] = at
     return offsets, out[:at].copy(), whole

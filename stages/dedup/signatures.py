@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.text import mix
-from stages.dedup.shingles import _power, longest, shingle
+from stages.dedup.shingles import _power, distinct, longest, room, shingle
 
 Array = np.ndarray[Any, Any]
 
@@ -83,8 +83,9 @@ def fast(x, count, a, b, out):
 
 
 @njit(cache=True)
-def signatures(data, start, end, to, flags, n, characters, a, b, is_fast):
-    """uint32[documents, permutations], and per document: shingles (int64) and the hash of all its units (uint64).
+def signatures(data, start, end, to, flags, n, characters, a, b, is_fast, with_sets):
+    """uint32[documents, permutations], and per document: shingles (int64) and the hash of all its units (uint64); and, where they are
+    asked for, offsets and distinct shingles as `shingles.sets` has them.
 
     The signature of a document without a shingle is undefined.
     """
@@ -93,6 +94,8 @@ def signatures(data, start, end, to, flags, n, characters, a, b, is_fast):
     units, found = np.empty(size, np.uint64), np.empty(size, np.uint32)
     out = np.zeros((docs, len(a)), np.uint32)
     counts, whole = np.empty(docs, np.int64), np.empty(docs, np.uint64)
+    offsets, sets, at = np.zeros(docs + 1, np.int64), np.empty(1024, np.uint32), 0
+    scratch, held = np.empty(size if with_sets else 0, np.uint32), np.empty((3, 2048), np.int64)
     power = _power(n)
     for d in range(docs):
         counts[d], whole[d], _ = shingle(data, np.int64(start[d]), np.int64(end[d]), to, flags, n, power, characters, units, found)
@@ -101,7 +104,15 @@ def signatures(data, start, end, to, flags, n, characters, a, b, is_fast):
                 fast(found, counts[d], a, b, out[d])
             else:
                 independent(found, counts[d], a, b, out[d])
-    return out, counts, whole
+        if with_sets:
+            count = counts[d]
+            if count == 0:
+                found[0] = np.uint32(whole[d] >> np.uint64(32))
+                count = 1
+            sets = room(sets, at, count)
+            at = distinct(found, count, scratch, held, sets, at)
+            offsets[d + 1] = at
+    return out, counts, whole, offsets, sets[:at].copy()
 
 
 @njit(cache=True)

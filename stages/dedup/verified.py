@@ -48,9 +48,9 @@ class Verified(Second):
             rank = np.zeros(len(batch), np.uint64) if old else keeper.ranks(batch, self.of.keeper, self.of.score)
             columns["rank"] = rank[row]
         shown = np.ones(len(row), np.bool_) if self.of.verify else key == estimate.KEY
-        first, last, keys, draw = self.of.keys(batch)
+        signed, (offsets, found, whole) = (None, index.sets_of(batch)) if old else self.of.signed_with_sets(batch)
+        first, last, keys, draw = self.of.keys(batch, signed)
         columns["bands"] = _lists(first[row], np.where(shown, last[row], first[row]), keys)
-        offsets, found, whole = index.sets_of(batch) if old else self.of.sets(batch)
         columns["whole"] = whole[row]
         columns["shingles"] = _lists(offsets[row], np.where(shown, offsets[row + 1], offsets[row]), found)
         if self.of.sample:
