@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from curate import known, store, training
+from curate import care, finished, known, store, training
 from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
@@ -40,9 +40,9 @@ def load(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[s
 
 def make_plan(recipe: recipes.Recipe, out: str) -> planning.Plan:
     """The plan, with everything checked that can be before a worker starts."""
-    running.check_ours(out)
+    care.check_ours(out)
     made = planning.plan(recipe, known_hashes(out))
-    running.check_apart(made, out)
+    care.check_apart(made, out)
     if recipe.tokens:
         from curate.tokens import check
 
@@ -74,7 +74,7 @@ def run(
         made = make_plan(loaded, folder)
         with started(workers, address, local, folder) as executor, progress() as shown:
             result = running.run(made, folder, executor, shown)
-            running.write_stats(result.rows, folder)
+            finished.write_stats(result.rows, folder)
             if loaded.tokens:
                 from curate.tokens.make import make
 
@@ -108,7 +108,7 @@ def started(workers: int | None, address: str | None, local: bool, folder: str) 
     executor: Executor = Local() if local else Ray(workers, address)
     try:
         if address:
-            running.check_shared(folder, executor)
+            care.check_shared(folder, executor)
         yield executor
     finally:
         executor.close()
@@ -155,7 +155,7 @@ def describe(plan: planning.Plan, done: Callable[[planning.Pass], int], trained:
 
 def stats(out: str, as_json: bool = False) -> None:
     """`curate stats`."""
-    rows = running.read_stats(out)
+    rows = finished.read_stats(out)
     if as_json:
         json.dump([r.to_json() for r in rows], sys.stdout, indent=1)
         print()
@@ -171,7 +171,7 @@ def stats(out: str, as_json: bool = False) -> None:
 
 def verify(out: str) -> None:
     """`curate verify`: exit code 1 and a line for each thing that is not as it should be."""
-    running.check_there(out)
+    finished.check_there(out)
     from curate.tokens.verify import verify as prove
 
     report = prove(out)

@@ -125,7 +125,7 @@ class Fates:
     """
 
     def __init__(self, path: str, lines: str = ""):
-        self._dropped, self._lines = _Table(path, FATES), _Table(lines, LINES)
+        self._dropped, self._lines = Rows(path, FATES), Rows(lines, LINES)
 
     @property
     def rows(self) -> int:
@@ -178,15 +178,16 @@ class Fates:
         self._lines.close()
 
 
-class _Table:
-    """A Parquet file that is written as rows come."""
+class Rows:
+    """A Parquet file that is written as rows come; without a row there is none."""
 
-    def __init__(self, path: str, schema: pa.Schema):
-        self.path, self.schema, self.rows = path, schema, 0
+    def __init__(self, path: str, schema: pa.Schema | None = None):
+        self.path, self.schema, self.rows = path, schema, 0  # without a schema, that of the first rows
         self._held: list[pa.RecordBatch] = []
         self._out: pq.ParquetWriter | None = None
 
     def add(self, batch: pa.RecordBatch) -> None:
+        """Append rows."""
         self._held.append(batch)
         self.rows += len(batch)
         if sum(map(len, self._held)) >= FATES_ROWS:
@@ -195,11 +196,13 @@ class _Table:
     def _flush(self) -> None:
         if self._held:
             if self._out is None:
+                self.schema = self.schema or self._held[0].schema
                 self._out = pq.ParquetWriter(self.path, self.schema, **WRITE)
-            self._out.write_table(pa.Table.from_batches(self._held).combine_chunks())
+            self._out.write_table(pa.Table.from_batches(self._held, self.schema).combine_chunks())
             self._held = []
 
     def close(self) -> None:
+        """Write what is held."""
         self._flush()
         if self._out is not None:
             self._out.close()

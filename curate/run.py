@@ -5,44 +5,23 @@ The driver holds a few numbers per shard and no text: a resumed run lists each f
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from curate import index, lock, store, training
 from curate.barriers import Court, Entrant, Progress, groups_of
-from curate.documents import kept_instead
-from curate.errors import BudgetError, CurateError, RecipeError
+from curate.care import check_budget, check_loss
+from curate.errors import RecipeError
+from curate.finished import Finished, Result, publish, publish_indexes
 from curate.plan import Barrier, Pass, Plan, Training
 from curate.runner import Executor
 from curate.stage import Global, Guarded, Resources, Totals, Trainer
 from curate.stats import StageStats, add, balance
-from curate.worker import Done, Job, Part, Setting, Work
+from curate.worker import EVIDENCE, Done, Job, Part, Setting, Work
 
 T = TypeVar("T")
-CLUSTER_PROBES = 64  # items, spread over the workers of a cluster, that look whether OUT is there
-EARLY_RECORDS = 10_000  # before a share of bad ones says something about the rest
-
-
-@dataclass
-class Finished:
-    """What a pass has come to: its shards, and its rows of the funnel."""
-
-    parts: list[Part] = field(default_factory=list)
-    bad: list[str] = field(default_factory=list)  # quarantine files
-    rows: list[StageStats] = field(default_factory=list)
-    remembered: dict[int, int] = field(default_factory=dict)  # of each shard: documents that an index keeps
-
-
-@dataclass
-class Result:
-    """A finished run: the curated documents by source, and the funnel."""
-
-    documents: dict[str, list[Part]]
-    rows: list[StageStats]
 
 
 def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
@@ -121,6 +100,7 @@ def run_level(
     for pass_, result in zip(level, results, strict=True):
         result.parts.sort(key=lambda p: p.number)
         result.bad.sort()
+        result.evidence.sort()
         if pass_.reader:
             check_budget(plan, pass_, result)
         if isinstance(pass_.enter, Guarded):
@@ -212,65 +192,7 @@ def take(result: Finished, setting: Setting, done: Done) -> None:
     result.remembered[done.number] = done.remembered
     if "bad.jsonl" in done.files:
         result.bad.append(f"{at}.bad.jsonl")
-
-
-def check_budget(plan: Plan, pass_: Pass, result: Finished, share: float = 1.0) -> None:
-    """Raise BudgetError where more is bad than the reader allows; before all is read, where it is sure or next to sure to be so in the end.
-
-    `share` of the input has been read. Files count at once. Records do once there are EARLY_RECORDS, and twice as many bad ones as
-    the budget of all the records to be expected.
-    """
-    reader, row = pass_.reader, result.rows[0]
-    assert reader is not None
-    place = plan.recipe.sources[pass_.source][0].place
-    found = f"; the first are in {min(result.bad)}" if result.bad else ""
-    if row.bad_files > reader.max_bad_files:
-        why = f" ({first_reason(min(result.bad))})" if result.bad else ""
-        raise BudgetError(
-            f"{place}: nothing could be read of {row.bad_files:,} files{why}; max_bad_files is {reader.max_bad_files}{found}. "
-            "Leave the files out, or allow for them"
-        )
-    bad = row.quarantined - row.bad_files
-    allowed = reader.max_bad * row.docs_in
-    if share < 1:
-        allowed = 2 * allowed / share if row.docs_in >= EARLY_RECORDS and share > 0 else math.inf
-    if bad > allowed:
-        so_far = f", and {share:.1%} of the input is read" if share < 1 else ""
-        raise BudgetError(
-            f"{place}: {bad:,} of {row.docs_in:,} records are bad ({bad / row.docs_in:.2%}){so_far}; "
-            f"max_bad is {reader.max_bad:.2%}{found}. Look at them, and mend the input or allow for them"
-        )
-
-
-GUARDED_DOCUMENTS = 1000  # what holds fewer is not judged by the share that it loses
-GUARD_EXAMPLES = 3
-
-
-def check_loss(stage: Guarded, source: str, result: Finished, home: str) -> None:
-    """Raise BudgetError where a barrier has dropped more of a source, or of one of its languages or dumps, than it may."""
-    row = result.rows[0]
-    groups = [(source, row.docs_in, row.docs_in - row.docs_out)]
-    for column, counts in row.entered.items():
-        groups += [(f"{source}, {column} {value or 'unknown'}", n, row.lost[column][value]) for value, n in counts.items()]
-    worst = max(groups, key=lambda g: g[2] / g[1] if g[1] >= GUARDED_DOCUMENTS else 0.0)
-    if worst[1] < GUARDED_DOCUMENTS or worst[2] <= stage.max_loss * worst[1]:
-        return
-    kept: Counter[str] = Counter()
-    for part in result.parts:
-        kept.update(kept_instead(part.path.removesuffix(".parquet") + ".fates.parquet", stage.name))
-    examples = "; ".join(f"{n:,} in favour of {name}" for name, n in kept.most_common(GUARD_EXAMPLES))
-    raise BudgetError(
-        f"{stage.name} drops {worst[2]:,} of the {worst[1]:,} documents of {worst[0]} ({worst[2] / worst[1]:.1%}); max_loss is "
-        f"{stage.max_loss:.1%}. {f'Of {source}: {examples}. ' if examples else ''}The fates are in {home}. Read some of them; if they are "
-        f"duplicates, raise {stage.name}.max_loss, else the threshold: nothing that is done will be done again for the former"
-    )
-
-
-def first_reason(path: str) -> str:
-    """Where and why the first record of a quarantine file is bad."""
-    with store.open_input(path) as file:
-        first = json.loads(file.readline())
-    return f"{first['where']}: {first['why']}"
+    result.evidence += [f"{at}.{end}" for end in done.files if end.endswith(EVIDENCE)]
 
 
 def run_barrier(
@@ -338,92 +260,3 @@ def train(plan: Plan, made: Training, finished: dict[str, list[Finished]], out: 
 def index_size(stage: Global) -> int:
     """How many shards an index that a barrier is given has: they come before its own."""
     return len(index.entrants(stage))
-
-
-def publish_indexes(plan: Plan, finished: dict[str, list[Finished]], out: str) -> None:
-    """The indexes that barriers keep, each in corpus order, and no others."""
-    home = store.join(out, index.FOLDER)
-    made = {store.name(b.folder).rpartition("-")[0]: b for b in plan.barriers if b.stage.remembers}
-    named = {f"{'corpus' if len(b.members) > 1 else b.members[0].source}-{name}": b for name, b in made.items()}
-    for stale in store.folders(home) - named.keys():
-        store.publish([], [], store.join(home, stale))
-        store.remove(store.join(home, stale, index.NAME))
-    for name, barrier in named.items():
-        shards = []
-        for member in barrier.members:
-            behind = finished[member.source][member.number]
-            kept = [(p, behind.remembered[p.number]) for p in behind.parts]
-            shards += [(p.path.removesuffix(".parquet"), docs) for p, docs in kept if docs]
-        index.publish(barrier.stage, shards, store.join(home, name), barrier.fingerprint)
-
-
-def publish(finished: dict[str, list[Finished]], out: str) -> dict[str, list[Part]]:
-    """The last passes' documents and the quarantine under the names that users know, and nothing else there."""
-    documents = {}
-    for kind in ("documents", "quarantine"):
-        for stale in store.folders(store.join(out, kind)) - finished.keys():
-            store.publish([], [], store.join(out, kind, stale))
-    for source, results in finished.items():
-        parts = [p for p in results[-1].parts if p.docs]
-        folder = store.join(out, "documents", source)
-        documents[source] = [replace(p, path=store.join(folder, f"{p.number:05d}.parquet")) for p in parts]
-        store.publish([p.path for p in parts], [p.path for p in documents[source]], folder)
-        folder = store.join(out, "quarantine", source)
-        bad = results[0].bad
-        store.publish(bad, [store.join(folder, store.name(b).replace(".bad.jsonl", ".jsonl")) for b in bad], folder)
-    return documents
-
-
-KINDS = ("documents", "index", "models", "passes", "quarantine", "tokens")
-
-
-def check_ours(out: str) -> None:
-    """Raise RecipeError for a folder in which something else than a run has files under the names that runs use."""
-    if not store.exists(store.join(out, lock.NAME)):
-        taken = [kind for kind in KINDS if store.exists(store.join(out, kind))]
-        if taken:
-            raise RecipeError(f"--out {out}: holds {', '.join(taken)}, but no run (there is no recipe.lock.json); name a folder of its own")
-
-
-def check_apart(plan: Plan, out: str) -> None:
-    """Raise RecipeError if a run would read what it writes."""
-    for source, shards in plan.inputs.items():
-        for shard in shards:
-            for kind in KINDS:
-                if shard.file.path.startswith(store.join(out, kind) + "/"):
-                    place = plan.recipe.sources[source][0].place
-                    raise RecipeError(f"{place}: reads {shard.file.path}, which is this run's own: name another --out, or narrower paths")
-
-
-def check_shared(out: str, executor: Executor) -> None:
-    """Raise RecipeError if a worker of a cluster does not see OUT."""
-    probe = store.join(out, f"{store.TEMPORARY}{store.HOST}-shared")
-    store.write_bytes(probe, b"")
-    try:
-        if not all(executor.map(store.exists, [probe] * CLUSTER_PROBES, Resources())):
-            raise RecipeError(f"--out {out}: not every worker of the cluster sees this folder; name one that all machines share")
-    finally:
-        store.remove(probe)
-
-
-def write_stats(rows: Sequence[StageStats], out: str) -> None:
-    """The funnel, for `curate stats`."""
-    store.write_json(store.join(out, "stats.json"), [r.to_json() for r in rows])
-
-
-def read_stats(out: str) -> list[StageStats]:
-    """The funnel of a finished run."""
-    check_there(out)
-    path = store.join(out, "stats.json")
-    if not store.exists(path):
-        raise CurateError(f"{out}: no finished run: there is no stats.json; `curate run RECIPE --out {out}` makes or goes on with one")
-    try:
-        return [StageStats.from_json(row) for row in list[dict[str, Any]](store.read_json(path))]
-    except (ValueError, TypeError, KeyError):
-        raise CurateError(f"{path}: not what a run writes; `curate run RECIPE --out {out}` writes it anew") from None
-
-
-def check_there(out: str) -> None:
-    """Raise RecipeError unless there is a run, finished or not."""
-    if not any(store.exists(store.join(out, name)) for name in ("recipe.lock.json", "stats.json", "tokens/manifest.json", "manifest.json")):
-        raise RecipeError(f"{out}: no run is here; OUT is the folder that `curate run --out` was given, or runs/NAME")

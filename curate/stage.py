@@ -137,9 +137,19 @@ class Skip:
     chars: int = 0  # of text, where there was any
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a reader found out about its input beside the documents: rows of one of its `tables`, kept with the run."""
+
+    table: str
+    rows: pa.RecordBatch  # of the same schema every time
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source(Stage):
     """Reads raw input. Yields record batches with `id` (label:offset), `text` and the columns that it `adds`."""
+
+    tables: ClassVar[tuple[str, ...]] = ()  # of the Evidence that it yields: OUT/evidence/SOURCE/TABLE/*.parquet
 
     max_bad: float = 0.01  # share of records that may be unreadable before the run fails
     max_bad_files: int = 0  # files of which nothing could be read
@@ -152,7 +162,7 @@ class Source(Stage):
         """
 
     @abstractmethod
-    def read(self, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip]:
+    def read(self, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip | Evidence]:
         """The documents of one shard in order. Memory must not grow with the shard."""
 
 

@@ -19,7 +19,7 @@ from curate.documents import Documents, bounded, read_documents
 from curate.errors import CurateError, RecipeError, StageError
 from curate.exchange import KeysWriter, Verdict
 from curate.runner import Local
-from curate.stage import Bad, Global, Model, Skip, Source, Trainer
+from curate.stage import Bad, Evidence, Global, Model, Skip, Source, Trainer
 from curate.worker import outcome
 
 READERS = {  # by how a file's name ends
@@ -116,6 +116,8 @@ def _read(reader: Source, documents: int, books: Counter[str]) -> Iterator[Batch
                     books[item.reason] += item.count
                 case Bad():
                     books[f"bad ({item.reason})"] += 1
+                case Evidence():
+                    books[f"rows of the table {item.table}"] += len(item.rows)
                 case _:
                     data = item.slice(0, left).append_column("source", pa.repeat("try", min(left, len(item))))
                     left -= len(data)

@@ -19,14 +19,15 @@ import pyarrow.compute as pc
 
 from curate import store
 from curate.batch import Batch, Check, Removed
-from curate.documents import Documents, Fates, Quarantine, bounded, read_documents
+from curate.documents import Documents, Fates, Quarantine, Rows, bounded, read_documents
 from curate.errors import CurateError, LedgerError, StageError
 from curate.exchange import KeysWriter, Verdict
 from curate.plan import Pass
-from curate.stage import Bad, Filter, Global, Guarded, Shard, Skip, Source, Stage, Transform
+from curate.stage import Bad, Evidence, Filter, Global, Guarded, Shard, Skip, Source, Stage, Transform
 from curate.stats import StageStats, balance, histogram
 
 REMEMBERED = ("index.parquet", "index.arrow")  # what stands for documents in an index, and their keys
+EVIDENCE = ".evidence.parquet"  # behind the name of a reader's table
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,14 @@ class _Run:
         self.memory: Memory | None = None
 
     def run(self) -> Done:
-        names = {n: f"{self.at}.{n}" for n in ("parquet", "fates.parquet", "lines.parquet", "bad.jsonl", *REMEMBERED)}
+        tables = self.pass_.reader.tables if self.pass_.reader else ()
+        ends = ("parquet", "fates.parquet", "lines.parquet", "bad.jsonl", *REMEMBERED, *(t + EVIDENCE for t in tables))
+        names = {n: f"{self.at}.{n}" for n in ends}
         with ExitStack() as files:
             paths = {n: files.enter_context(store.commit(p, optional=True)) for n, p in names.items()}
             documents, fates = Documents(paths["parquet"]), Fates(paths["fates.parquet"], paths["lines.parquet"])
             self.bad = Quarantine(paths["bad.jsonl"])
+            self.evidence = {t: Rows(paths[t + EVIDENCE]) for t in tables}
             if self.pass_.enter and self.pass_.enter.remembers:
                 self.memory = Memory(self.pass_.enter, *(paths[n] for n in REMEMBERED))
             keys = None
@@ -179,9 +183,13 @@ class _Run:
             if keys and documents.written:
                 keys.close()
             self.bad.close()
+            for table in self.evidence.values():
+                table.close()
             remembered = self.memory.close() if self.memory else 0
             self._balance(documents, fates, emitted if keys else None)
-        rows = dict(zip(names, (documents.written, fates.rows, fates.rewritten, self.bad.rows, remembered, remembered), strict=True))
+        found = [table.rows for table in self.evidence.values()]
+        counts = (documents.written, fates.rows, fates.rewritten, self.bad.rows, remembered, remembered, *found)
+        rows = dict(zip(names, counts, strict=True))
         sizes = {end: store.size(f"{self.at}.{end}") for end in names if rows[end]}
         rows_of = [*([self.read] if self.read else []), *self.stats]
         done = Done(self.job.number, documents.written, documents.size, sizes, rows_of, remembered)
@@ -263,6 +271,8 @@ class _Run:
                     stats.quarantined += 1
                     stats.bad_files += item.whole_file
                     self.bad.add(f"{self.pass_.source}/{item.place}", item.reason, item.raw)
+                case Evidence():
+                    self.evidence[item.table].add(item.rows)
                 case _:
                     for batch in bounded(self._signed(item), self.batch_rows):
                         stats.docs_in += len(batch)
@@ -276,7 +286,7 @@ class _Run:
         _unchanged(shard)
         stats.seconds += time.perf_counter() - began
 
-    def _guarded(self, reader: Source, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip]:
+    def _guarded(self, reader: Source, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip | Evidence]:
         try:
             yield from reader.read(shard)
         except (CurateError, OSError):

@@ -19,6 +19,7 @@ from curate.barriers import Court, Entrant, groups_of
 from curate.batch import Batch
 from curate.documents import Documents
 from curate.exchange import KeysWriter, Verdict
+from curate.finished import Result, write_stats
 from curate.progress import Lines
 from curate.runner import Executor, Local
 from curate.stage import Global
@@ -154,13 +155,13 @@ def write_recipe(folder: Path, data: Path, text: str = RECIPE, **changes: object
     return str(path)
 
 
-def run(recipe: str, out: Path, *settings: str, executor: Executor | None = None) -> running.Result:
+def run(recipe: str, out: Path, *settings: str, executor: Executor | None = None) -> Result:
     """All of `curate run`, in this process unless an executor is given."""
     loaded = recipes.load(recipe, settings)
     made = planning.plan(loaded)
     executor = executor or Local()
     result = running.run(made, str(out), executor, Lines())
-    running.write_stats(result.rows, str(out))
+    write_stats(result.rows, str(out))
     if loaded.tokens:
         from curate.tokens.make import make
 

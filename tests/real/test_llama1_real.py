@@ -23,6 +23,7 @@ from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
 from curate.batch import Batch
+from curate.finished import write_stats
 from curate.progress import Lines
 from curate.runner import Local
 from curate.stage import Transform
@@ -45,7 +46,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = (f"data={CORPUS}", f"models.lid.path={lid}", "models.lm.opening=false")
     plan = planning.plan(recipes.load("llama1", settings, ["commoncrawl"]))
     result = running.run(plan, str(folder / "out"), Local(), Lines())
-    running.write_stats(result.rows, str(folder / "out"))
+    write_stats(result.rows, str(folder / "out"))
     make(plan, result.documents, str(folder / "out"), Local(), Lines())
     return folder / "out"
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import support
 
+from curate import care, store, worker
 from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
-from curate import store, worker
 from curate.batch import Batch, Mask
 from curate.errors import BudgetError, CurateError, RecipeError, StageError
 from curate.runner import Local
@@ -25,7 +25,7 @@ def test_a_folder_with_files_of_somebodys_is_refused(tmp_path: Path) -> None:
     (tmp_path / "documents" / "mine").mkdir(parents=True)
     (tmp_path / "documents" / "mine" / "thesis.docx").write_text("years of work")
     with pytest.raises(RecipeError, match=r"holds documents, but no run"):
-        running.check_ours(str(tmp_path))
+        care.check_ours(str(tmp_path))
 
 
 def test_files_that_no_run_writes_stay(recipe: str, undisturbed: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_run_does_not_read_what_it_writes(tmp_path: Path) -> None:
     recipe = support.write_recipe(tmp_path, tmp_path, sources=sources, corpus=[], mix=None, tokens=None)
     support.run(recipe, tmp_path / "out")
     with pytest.raises(RecipeError, match="which is this run's own"):
-        running.check_apart(planning.plan(recipes.load(recipe)), str(tmp_path / "out"))
+        care.check_apart(planning.plan(recipes.load(recipe)), str(tmp_path / "out"))
 
 
 def test_an_input_that_changes_under_the_run_fails_it(tmp_path: Path) -> None:

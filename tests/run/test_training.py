@@ -20,11 +20,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate import command, known, store, training
+from curate import care, command, known, store, training
 from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
 from curate.errors import CurateError, RecipeError, StageError
+from curate.finished import write_stats
 from curate.progress import Lines
 from curate.runner import Local, Ray
 from curate.stage import Resources
@@ -99,7 +100,7 @@ def run(place: Path, *settings: str, only: Sequence[str] = (), goal: str = "", o
     made = plan(place, *settings, only=only, goal=goal)
     result = running.run(made, str(place / out), watching, Lines())
     if not goal:
-        running.write_stats(result.rows, str(place / out))
+        write_stats(result.rows, str(place / out))
     return getattr(watching, "trained", [])
 
 
@@ -870,7 +871,7 @@ def test_a_remote_out_is_refused(place: Path) -> None:
 def test_a_folder_of_somebodys_models_is_refused(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     with pytest.raises(RecipeError, match=r"holds models, but no run"):
-        running.check_ours(str(tmp_path))
+        care.check_ours(str(tmp_path))
 
 
 MODELS = "words: {train: own_stages.Vocabulary, from: books}"

@@ -1,0 +1,107 @@
+"""What a run makes sure of: that a folder is its own and all workers see it, and that no more is bad or dropped than may be."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+
+from curate import lock, store
+from curate.documents import kept_instead
+from curate.errors import BudgetError, RecipeError
+from curate.finished import Finished
+from curate.plan import Pass, Plan
+from curate.runner import Executor
+from curate.stage import Guarded, Resources
+
+CLUSTER_PROBES = 64  # items, spread over the workers of a cluster, that look whether OUT is there
+EARLY_RECORDS = 10_000  # before a share of bad ones says something about the rest
+KINDS = ("documents", "evidence", "index", "models", "passes", "quarantine", "tokens")
+
+
+def check_ours(out: str) -> None:
+    """Raise RecipeError for a folder in which something else than a run has files under the names that runs use."""
+    if not store.exists(store.join(out, lock.NAME)):
+        taken = [kind for kind in KINDS if store.exists(store.join(out, kind))]
+        if taken:
+            raise RecipeError(f"--out {out}: holds {', '.join(taken)}, but no run (there is no recipe.lock.json); name a folder of its own")
+
+
+def check_apart(plan: Plan, out: str) -> None:
+    """Raise RecipeError if a run would read what it writes."""
+    for source, shards in plan.inputs.items():
+        for shard in shards:
+            for kind in KINDS:
+                if shard.file.path.startswith(store.join(out, kind) + "/"):
+                    place = plan.recipe.sources[source][0].place
+                    raise RecipeError(f"{place}: reads {shard.file.path}, which is this run's own: name another --out, or narrower paths")
+
+
+def check_shared(out: str, executor: Executor) -> None:
+    """Raise RecipeError if a worker of a cluster does not see OUT."""
+    probe = store.join(out, f"{store.TEMPORARY}{store.HOST}-shared")
+    store.write_bytes(probe, b"")
+    try:
+        if not all(executor.map(store.exists, [probe] * CLUSTER_PROBES, Resources())):
+            raise RecipeError(f"--out {out}: not every worker of the cluster sees this folder; name one that all machines share")
+    finally:
+        store.remove(probe)
+
+
+def check_budget(plan: Plan, pass_: Pass, result: Finished, share: float = 1.0) -> None:
+    """Raise BudgetError where more is bad than the reader allows; before all is read, where it is sure or next to sure to be so in the end.
+
+    `share` of the input has been read. Files count at once. Records do once there are EARLY_RECORDS, and twice as many bad ones as
+    the budget of all the records to be expected.
+    """
+    reader, row = pass_.reader, result.rows[0]
+    assert reader is not None
+    place = plan.recipe.sources[pass_.source][0].place
+    found = f"; the first are in {min(result.bad)}" if result.bad else ""
+    if row.bad_files > reader.max_bad_files:
+        why = f" ({first_reason(min(result.bad))})" if result.bad else ""
+        raise BudgetError(
+            f"{place}: nothing could be read of {row.bad_files:,} files{why}; max_bad_files is {reader.max_bad_files}{found}. "
+            "Leave the files out, or allow for them"
+        )
+    bad = row.quarantined - row.bad_files
+    allowed = reader.max_bad * row.docs_in
+    if share < 1:
+        allowed = 2 * allowed / share if row.docs_in >= EARLY_RECORDS and share > 0 else math.inf
+    if bad > allowed:
+        so_far = f", and {share:.1%} of the input is read" if share < 1 else ""
+        raise BudgetError(
+            f"{place}: {bad:,} of {row.docs_in:,} records are bad ({bad / row.docs_in:.2%}){so_far}; "
+            f"max_bad is {reader.max_bad:.2%}{found}. Look at them, and mend the input or allow for them"
+        )
+
+
+GUARDED_DOCUMENTS = 1000  # what holds fewer is not judged by the share that it loses
+GUARD_EXAMPLES = 3
+
+
+def check_loss(stage: Guarded, source: str, result: Finished, home: str) -> None:
+    """Raise BudgetError where a barrier has dropped more of a source, or of one of its languages or dumps, than it may."""
+    row = result.rows[0]
+    groups = [(source, row.docs_in, row.docs_in - row.docs_out)]
+    for column, counts in row.entered.items():
+        groups += [(f"{source}, {column} {value or 'unknown'}", n, row.lost[column][value]) for value, n in counts.items()]
+    worst = max(groups, key=lambda g: g[2] / g[1] if g[1] >= GUARDED_DOCUMENTS else 0.0)
+    if worst[1] < GUARDED_DOCUMENTS or worst[2] <= stage.max_loss * worst[1]:
+        return
+    kept: Counter[str] = Counter()
+    for part in result.parts:
+        kept.update(kept_instead(part.path.removesuffix(".parquet") + ".fates.parquet", stage.name))
+    examples = "; ".join(f"{n:,} in favour of {name}" for name, n in kept.most_common(GUARD_EXAMPLES))
+    raise BudgetError(
+        f"{stage.name} drops {worst[2]:,} of the {worst[1]:,} documents of {worst[0]} ({worst[2] / worst[1]:.1%}); max_loss is "
+        f"{stage.max_loss:.1%}. {f'Of {source}: {examples}. ' if examples else ''}The fates are in {home}. Read some of them; if they are "
+        f"duplicates, raise {stage.name}.max_loss, else the threshold: nothing that is done will be done again for the former"
+    )
+
+
+def first_reason(path: str) -> str:
+    """Where and why the first record of a quarantine file is bad."""
+    with store.open_input(path) as file:
+        first = json.loads(file.readline())
+    return f"{first['where']}: {first['why']}"
