@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from curate import build, recipe
 from curate.errors import RecipeError
 from curate.mix import Mix
+from curate.published import Published
 from curate.stage import Stage
 from curate.tokens.config import Tokens
 
@@ -46,6 +47,14 @@ def parameters(cls: type[Stage]) -> list[Parameter]:
         text = "" if default is dataclasses.MISSING else json.dumps(default, ensure_ascii=False, default=str)
         out.append(Parameter(f.name, str(getattr(f.type, "__name__", f.type)), text, notes.get(f.name, "")))
     return out
+
+
+LEFT_OPEN = re.compile(r"\bours\b|\b(?:does|do) not say\b|\bno paper\b|\bsays? nothing\b")
+
+
+def left_open(cls: type[Stage]) -> list[Parameter]:
+    """The parameters that the papers leave open: whose comment says that the choice is ours, or that somebody does not say."""
+    return [p for p in parameters(cls) if LEFT_OPEN.search(p.comment)]
 
 
 def comments(cls: type[Stage]) -> dict[str, str]:
@@ -153,6 +162,7 @@ def schema() -> str:
         "corpus": steps,
         "mix": _schema(Mix, definitions),
         "tokens": _schema(Tokens, definitions),
+        "published": {"type": "object", "additionalProperties": {"type": "array", "items": _schema(Published, definitions)}},
         "engine": _schema(recipe.Engine, definitions),
     }
     assert tuple(properties) == recipe.KEYS

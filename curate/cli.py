@@ -75,11 +75,15 @@ def plan(
 
 
 @app.command()
-def stats(out: OutArgument, json: Annotated[bool, typer.Option("--json", help="The rows of stats.json.")] = False) -> None:
+def stats(
+    out: OutArgument,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    faithful: Annotated[bool, typer.Option("--faithful", help="Published figures against this run's, and what papers leave open.")] = False,
+) -> None:
     """The funnel of a run, per source and stage, and the mix."""
     from curate import command
 
-    command.stats(out, json)
+    command.stats(out, json, faithful)
 
 
 @app.command("dedup-report")

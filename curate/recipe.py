@@ -18,6 +18,7 @@ from curate import known, places, settings
 from curate.build import build, parameters
 from curate.errors import RecipeError
 from curate.mix import Mix, check_weights
+from curate.published import Published
 from curate.stage import Model, Source, Stage, Trainer
 from curate.tokens.config import Tokens
 from curate.values import near, shown, validate
@@ -66,6 +67,7 @@ class Recipe:
     goal: str = ""  # the model to train, where that is all that is wanted
     mix: Mix | None = None
     tokens: Tokens | None = None
+    published: dict[str, list[Published]] = field(default_factory=dict)  # what others report of the sources; decides nothing
     engine: Engine = Engine()
     file: str = ""
 
@@ -98,6 +100,8 @@ class Recipe:
         for key, value in (("mix", self.mix), ("tokens", self.tokens), ("engine", self.engine)):
             if value is not None:
                 out[key] = _plain(value)
+        if self.published:
+            out["published"] = {source: [_plain(figure) for figure in figures] for source, figures in self.published.items()}
         return out
 
 
@@ -141,7 +145,7 @@ def depends(stage: Stage, models: Mapping[str, Model | Trained]) -> set[str]:
 
 
 GIVEN = {"path", "known"}  # of a model; with both, the path counts, so that --set can replace what is known
-KEYS = ("name", "seed", "data", "models", "sources", "feeding", "corpus", "mix", "tokens", "engine")
+KEYS = ("name", "seed", "data", "models", "sources", "feeding", "corpus", "mix", "tokens", "published", "engine")
 
 
 class _Reader:
@@ -204,6 +208,28 @@ class _Reader:
             if name not in list(sources):
                 raise self.fail((key, number), f"no source {shown(name)}; there are {', '.join(sources)}{near(str(name), sources)}")
         return given
+
+    def published(self, sources: Mapping[str, Sequence[Step]], corpus: Sequence[Step]) -> dict[str, list[Published]]:
+        """`published:` by source."""
+        given = self.value.get("published") or {}
+        if not isinstance(given, dict):
+            raise self.fail(("published",), f"expected a mapping from sources, found {shown(given)}")
+        out: dict[str, list[Published]] = {}
+        for source, figures in given.items():
+            path: places.Path = ("published", source)
+            if source not in sources:
+                raise self.fail(path, f"no such source; there are {', '.join(sources)}{near(source, sources)}")
+            if not isinstance(figures, list):
+                raise self.fail(path, f"expected a list of figures, found {shown(figures)}")
+            stages = [step.stage.name for step in (*sources[source], *corpus)]
+            out[source] = []
+            for number, given_figure in enumerate(figures):
+                figure = validate(Published, given_figure, lambda at, message, path=(*path, number): self.fail((*path, *at), message))  # type: ignore[misc]
+                if figure.stage and figure.stage not in stages:
+                    message = f"{source} has no {figure.stage}; it has {', '.join(stages)}{near(figure.stage, stages)}"
+                    raise self.fail((*path, number, "stage"), message)
+                out[source].append(figure)
+        return out
 
     def section(self, key: str, cls: type, default: Any) -> Any:
         """A part of the recipe that is one dataclass."""
@@ -351,6 +377,7 @@ def load(file: str, given: Sequence[str] = (), only: Sequence[str] = (), goal: s
     wanted = [] if goal else list(only or [s for s in sources if s not in feeding])
     if not wanted and not goal:
         raise reader.fail(("feeding",), "every source only feeds models: there is nothing to publish")
+    published = {s: figures for s, figures in reader.published(sources, corpus).items() if s in wanted}
     needed = _needed(wanted, goal, sources, () if goal else corpus, models)
     sources = {s: steps for s, steps in sources.items() if s in needed}
     fed = tuple(s for s in sources if s not in wanted)
@@ -368,7 +395,7 @@ def load(file: str, given: Sequence[str] = (), only: Sequence[str] = (), goal: s
             at, _, message = str(error).partition(": ")
             raise reader.fail(tuple(at.split(".")), message) from None
     engine = reader.section("engine", Engine, Engine())
-    return Recipe(name, seed, sources, corpus, models, fed, goal, mix, tokens, engine, file)
+    return Recipe(name, seed, sources, corpus, models, fed, goal, mix, tokens, published, engine, file)
 
 
 def _needed(
