@@ -142,7 +142,7 @@ def test_the_same_seed_makes_the_same_bytes(tmp_path: Path) -> None:
 
     assert digests("one") == digests("again")
     same = [f for f, d in digests("two").items() if d == digests("one").get(f)]
-    assert [f for f in same if not f.startswith("github/")] == [f"models/{known.LID.name}"], "files of repositories are as they are installed"
+    assert [f for f in same if not f.startswith("github/")] == [f"models/{known.LID.name}"], "files of repositories are as installed"
 
 
 def test_every_record_has_its_truth(made: Made) -> None:
