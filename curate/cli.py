@@ -121,10 +121,14 @@ def stages(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A stage; without it, all of them.")] = None,
     schema: Annotated[bool, typer.Option("--schema", help="The JSON schema of recipes, for editors.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="As docs/stages.md.")] = False,
+    assumed: Annotated[bool, typer.Option("--assumptions", help="What papers leave open, as docs/assumptions.md.")] = False,
 ) -> None:
     """What stages there are, their parameters, defaults and the source of each number."""
-    from curate import catalogue
+    from curate import assumptions, catalogue
 
+    if assumed:
+        typer.echo(assumptions.markdown())
+        return
     typer.echo(catalogue.schema() if schema else catalogue.markdown() if markdown else catalogue.describe(name))
 
 
