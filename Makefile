@@ -24,6 +24,7 @@ format: .venv/developed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/curate stages --markdown > docs/stages.md
+	$(BIN)/curate stages --assumptions > docs/assumptions.md
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

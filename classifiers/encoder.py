@@ -43,13 +43,13 @@ class Embed(Transform):
 
     model: Model  # a folder as transformers saves it, with its tokenizer; such as all-MiniLM-L6-v2 or multilingual-e5-small
     max_tokens: Annotated[int, Field(ge=1)] = 512  # of a document, its first, the model's own marks among them; ours
-    pooling: Literal["auto", "mean", "cls", "last"] = "auto"  # of the tokens; auto: as the model's 1_Pooling says, else mean; OPT: last
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"  # ours: as the model's 1_Pooling says, else mean; SemDeDup: last
     prefix: str = ""  # before each text, as some models want it; multilingual-e5: "query: "
     column: str = "embedding"
-    precision: Literal["float16", "float32"] = "float16"  # of the column: a cosine changes by 1e-5, at most by 1e-4
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of the model; auto: float32 on a CPU, bfloat16 on a GPU
+    precision: Literal["float16", "float32"] = "float16"  # of the column: a cosine changes by 1e-5, at most by 1e-4; ours
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # of the model; ours: float32 on a CPU, bfloat16 on a GPU
     gpus: Annotated[float, Field(ge=0)] = 0  # of a worker; a quarter: four workers share one, as a core tokenizes less than a GPU embeds
-    batch_tokens: Annotated[int, Field(ge=0)] = 0  # of a batch, padding among them; 0: a document by itself on a CPU, 32,768 on a GPU
+    batch_tokens: Annotated[int, Field(ge=0)] = 0  # of a batch, with padding; ours (0): a document by itself on a CPU, 32,768 on a GPU
 
     @property
     def adds(self) -> tuple[str, ...]:

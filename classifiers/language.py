@@ -30,7 +30,7 @@ class FastText(Transform):
     """
 
     model: Model  # a name under `models:`, or the path of a fastText model
-    newline: Literal["delete", "space"] = "delete"  # CCNet deletes line feeds, which glues words at line ends together
+    newline: Literal["delete", "space"] = "delete"  # CCNet's code deletes line feeds, which glues words at line ends together
 
     @property
     def adds(self) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ class Keep(Filter):
 
     languages: tuple[str, ...] = ()  # empty: any
     least: float = 0.5  # CCNet's lang_threshold
-    decimals: int | None = 2  # CCNet rounds the score before it compares: 0.495 is kept, 0.494 is not
+    decimals: int | None = 2  # CCNet's code rounds the score before it compares: 0.495 is kept, 0.494 is not
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -72,8 +72,8 @@ class Train(Trainer):
     balance: bool = True  # as many of one class as of the other. RedPajama: nearly; RedPajama-V2: yes
     shuffle: bool = True  # RedPajama-V2. RedPajama's file has the positives first, but 12 threads read it from 12 places; here one does
     min_chars: int = 1000  # of positives only (RedPajama)
-    min_positives: int = 100  # fewer are too few to learn from, or to measure by
-    held_out: float = 0.1  # share of the documents that is measured on
+    min_positives: int = 100  # fewer are too few to learn from, or to measure by; ours
+    held_out: float = 0.1  # share of the documents that is measured on; ours
     threshold: float | None = 0.25  # RedPajama; 0.5 is what "not classified as references" says (LLaMA, 2.1)
     retain: float | None = None  # instead: the share of the negatives that is to stay, such as DCLM's 0.1
     dim: int = 100  # this and the rest: fastText's defaults, which RedPajama uses

@@ -45,7 +45,7 @@ class KenLM(Transform):
 
     models: Model  # a folder of pairs such as en.sp.model and en.arpa.bin, or the name of one that perplexity.Train makes
     language: str = ""  # whose models score every document; by default each document's own, by the column `language`
-    newline: Literal["delete", "space", "lines"] = "delete"  # CCNet deletes them, gluing words; lines: each is a sentence, log10s are added
+    newline: Literal["delete", "space", "lines"] = "delete"  # CCNet's code deletes them; lines: each is a sentence, log10s are added
     order: int | None = None  # of the language models, where others are to be refused; CCNet's is 5
 
     @property
@@ -263,8 +263,8 @@ class Train(Trainer):
     documents: int = 1_000_000  # of each language; CCNet takes the first, ours are those of the least hash of (seed, id)
     opening: bool = False  # only the lead section, as CCNet: the first `opening_chars` characters, a column of the Wikipedia reader
     newline: Literal["delete", "space", "lines"] = "delete"  # as it will be in KenLM
-    estimator: Literal["auto", "lmplz", "own"] = "auto"  # auto: KenLM's lmplz where it is on the PATH
-    memory: float = 1e9  # bytes to sort n-grams in; CCNet gives 8 GB
+    estimator: Literal["auto", "lmplz", "own"] = "auto"  # ours: KenLM's lmplz where it is on the PATH; name one for the same bytes
+    memory: float = 1e9  # bytes to sort n-grams in; ours; CCNet gives 8 GB
     seed: int = 0
 
     @property

@@ -173,7 +173,7 @@ class Mark(Transform):
     """
 
     urls: Model  # made by references.Urls
-    match: Literal["exact", "canonical"] = "canonical"  # of pages; see `canonical` for what does not matter then
+    match: Literal["exact", "canonical"] = "canonical"  # ours: of pages; see `canonical` for what does not matter then
 
     @property
     def reads(self) -> tuple[str, ...]:

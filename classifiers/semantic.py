@@ -119,7 +119,7 @@ class KMeans(Trainer):
     k: Annotated[int, Field(ge=0)] = 0  # clusters; 0: the square root of the documents (D4), or more, see mean_cluster
     mean_cluster: Annotated[int, Field(ge=1)] = 5000  # documents, at most, on the mean: comparing within clusters costs their square; ours
     iterations: Annotated[int, Field(ge=1)] = 20  # D4; SemDeDup has 100
-    sample_documents: Annotated[int, Field(ge=1)] = 1_000_000  # that are learnt from, at most: 4 bytes of memory for each number of each
+    sample_documents: Annotated[int, Field(ge=1)] = 1_000_000  # ours: that are learnt from, at most: 4 bytes for each number of each
     per_cluster: Annotated[int, Field(ge=1)] = 256  # likewise, for each cluster; faiss: as many
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 

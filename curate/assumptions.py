@@ -17,7 +17,7 @@ from typing import Any
 from curate import build, catalogue
 from curate.mix import Mix
 from curate.recipe import Engine
-from curate.stage import Source, Stage
+from curate.stage import Guarded, Source, Stage
 from curate.tokens.config import Tokens
 
 HEAD = """# Assumptions
@@ -48,6 +48,8 @@ def markdown() -> str:
         lines += _table(title, [row for name, cls in own.items() for row in _rows(name, cls)])
         if title == "Reading":
             lines += _rows("every reader", Source)
+        if title == "Deduplication":
+            lines += _rows("all that drops duplicates", Guarded)
     lines += _table("Mix, tokens and engine", [row for key, cls in RECIPE.items() for row in _rows(key, cls)])
     return "\n".join(lines) + "\n"
 
@@ -74,9 +76,9 @@ def _rows(name: str, cls: type[Any]) -> Iterator[str]:
 
 
 def _abstract_owner(cls: type, parameter: str) -> type | None:
-    """The class above, itself no stage of the catalogue, that declares a parameter; none for what every reader has."""
+    """The class above, itself no stage of the catalogue, that declares a parameter; none for what has a line of its own."""
     owner = next(base for base in cls.__mro__ if parameter in inspect.get_annotations(base))
-    return owner if owner not in build.catalogue().values() and owner is not Source else None
+    return owner if owner not in build.catalogue().values() and owner not in (Source, Guarded) else None
 
 
 def _first_heir(cls: type, parameter: str) -> type:

@@ -49,11 +49,14 @@ def parameters(cls: type[Stage]) -> list[Parameter]:
     return out
 
 
-LEFT_OPEN = re.compile(r"\bours\b|\b(?:does|do) not say\b|\bno paper\b|\bsays? nothing\b")
+LEFT_OPEN = re.compile(  # a choice of ours, or of somebody's code: what a paper says is cited by its section
+    r"\bours\b|\b(?:does|do) not say\b|'s code\b|\bcc_net\b|\bc4_utils\b|\bRedPajama\b|\bdatatrove\b|\bSlimPajama\b"
+    r"|\bdatamap-rs\b|\bNeMo\b|\bthe data set's\b|\bfastText's\b|\bfaiss\b|\bdatasketch\b"
+)
 
 
 def left_open(cls: type[Stage]) -> list[Parameter]:
-    """The parameters that the papers leave open: whose comment says that the choice is ours, or that somebody does not say."""
+    """The parameters that the papers leave open: whose comment says that the choice is ours, or names a reproduction that made it."""
     return [p for p in parameters(cls) if LEFT_OPEN.search(p.comment)]
 
 

@@ -35,8 +35,8 @@ class Mix:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
     weights: dict[str, float]  # source -> share of the tokens, of any sum; 0 leaves a source out
-    tokens: float | Literal["all"] = "all"  # all: as many as there are without any source passing its epochs
-    max_epochs: float | dict[str, float] = MAX_EPOCHS  # for all sources, or exceptions by source
+    tokens: float | Literal["all"] = "all"  # ours: as many as there are without any source passing its epochs; or a number
+    max_epochs: float | dict[str, float] = MAX_EPOCHS  # ours: see MAX_EPOCHS; exceptions by source
 
     def only(self, sources: Collection[str]) -> Mix:
         """The part of the mix that these sources have: their weights, and of a fixed number of tokens their share."""

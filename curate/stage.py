@@ -151,8 +151,8 @@ class Source(Stage):
 
     tables: ClassVar[tuple[str, ...]] = ()  # of the Evidence that it yields: OUT/evidence/SOURCE/TABLE/*.parquet
 
-    max_bad: float = 0.01  # share of records that may be unreadable before the run fails
-    max_bad_files: int = 0  # files of which nothing could be read
+    max_bad: float = 0.01  # share of records that may be unreadable before the run fails; ours
+    max_bad_files: int = 0  # files of which nothing could be read; ours
 
     @abstractmethod
     def shards(self, target: int) -> list[Shard]:
@@ -258,7 +258,7 @@ class Guarded(Global):
     whole sources elsewhere.
     """
 
-    max_loss: float = 0.9  # share of a source, or of a language or dump in it, that may go (1: all); FineWeb's oldest dumps lost so much
+    max_loss: float = 0.9  # of a source, or a language or dump in it, that may go (1: all); ours: FineWeb's oldest dumps lost so much
     watched: ClassVar[tuple[str, ...]] = ("language", "dump")  # columns by whose values losses are counted, where they are there
 
     @property

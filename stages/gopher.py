@@ -22,12 +22,12 @@ from stages import gopher_kernels as kernels
 class Quality(Filter):
     """Word count, mean word length, symbols, bullet and ellipsis lines, words with a letter, stop words. Bounds are inclusive."""
 
-    min_words: int = 50  # A1.1: between 50 and 100,000 words; symbols do not count
+    min_words: int = 50  # A1.1: between 50 and 100,000 words; symbols do not count, as in datatrove
     max_words: int = 100_000
     min_mean_word: float = 3.0  # A1.1: mean word length of 3 to 10 characters; symbols do not count
     max_mean_word: float = 10.0
     max_hashes: float = 0.1  # A1.1: symbol-to-word ratio of 0.1, for the hash
-    max_ellipses: float = 0.1  # A1.1: symbol-to-word ratio of 0.1, for the ellipsis
+    max_ellipses: float = 0.1  # A1.1: symbol-to-word ratio of 0.1, for the ellipsis; each of the two by itself, as datatrove
     max_bullet_lines: float = 0.9  # A1.1: 90 % of lines starting with a bullet point
     max_ellipsis_lines: float = 0.3  # A1.1: 30 % of lines ending with an ellipsis
     min_alphabetic: float = 0.8  # A1.1: 80 % of words contain a letter; symbols count as words

@@ -14,7 +14,7 @@ import support
 import typer
 import yaml
 
-from curate import build, catalogue, cli, recipe
+from curate import assumptions, build, catalogue, cli, recipe
 from curate.batch import Batch
 from curate.stage import Filter
 
@@ -55,6 +55,10 @@ def own_stage(folder: Path) -> str:
 
 def test_the_page_of_stages_is_what_the_command_prints() -> None:
     assert (ROOT / "docs" / "stages.md").read_text("utf-8").rstrip() == catalogue.markdown().rstrip(), "write it with `make format`"
+
+
+def test_the_page_of_assumptions_is_what_the_parameters_say() -> None:
+    assert (ROOT / "docs" / "assumptions.md").read_text("utf-8").rstrip() == assumptions.markdown().rstrip(), "write it with `make format`"
 
 
 def test_the_pages_cite_nothing_that_users_do_not_have() -> None:

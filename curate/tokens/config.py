@@ -17,7 +17,7 @@ class Tokens:
     tokenizer: TokenizerSpec
     layout: Layout = "bos_eos"  # BOS + text + EOS per document; the Llama papers do not say
     format: Format = "npy"
-    shard_tokens: float = 100e6  # about; the size of llm.c's shards
+    shard_tokens: float = 100e6  # about; ours: the size of llm.c's shards
 
     @property
     def summary(self) -> str:

@@ -25,7 +25,7 @@ _COMPARED, _UNDATED, _STAYS = -1, -2, -3  # in place of an address: `kept` is ho
 class Equal(Guarded):
     """Drop documents that are equal to one that stays."""
 
-    keeper: KEEPERS = "first"  # which stays: first in corpus order, newest by `date`, longest, or best by `score`; ties: the first
+    keeper: KEEPERS = "first"  # which stays: ours: first in corpus order; or newest by `date`, longest, best by `score`; ties: the first
     score: str = ""  # column of which the highest value stays, for `best`
 
     @property

@@ -28,8 +28,8 @@ class Exact(Equal):
     version = 2
 
     column: str = "text"  # `digest` is RedPajama's choice for Common Crawl
-    normalise: bool = False  # compare letters, marks, digits and numbers in their order; white space does not count, but between numbers
-    ignore: tuple[Difference, ...] = ("case", "punctuation")  # if normalised; or digits: a run of them is 0; or accents
+    normalise: bool = False  # compare letters, marks, digits and numbers in their order; ours: nothing is normalised unless asked
+    ignore: tuple[Difference, ...] = ("case", "punctuation")  # if normalised; ours; or digits: a run of them is 0; or accents
 
     @property
     def compares(self) -> tuple[str, ...]:

@@ -41,23 +41,23 @@ class MinHash(Guarded):
     """Drop documents that are as similar to one that stays as `threshold`, in the share of shingles that they have in common."""
 
     ngram: Annotated[int, Field(ge=1, le=1000)] = 5  # of `unit`s to a shingle; FineWeb, RefinedWeb and Lee et al. 2021: five words
-    unit: Literal["words", "characters"] = "words"
+    unit: Literal["words", "characters"] = "words"  # what shingles are made of; as FineWeb; Llama 3 does not say
     ignore: tuple[Difference, ...] = ("case", "digits", "punctuation", "accents")  # what does not count; datatrove: all of these
     bands: Annotated[int, Field(ge=0, le=2000)] = 14  # FineWeb; 0: as many as fit the threshold best, of `permutations`
     rows: Annotated[int, Field(ge=0, le=500)] = 8  # of a band; FineWeb
     permutations: Annotated[int, Field(ge=2, le=20_000)] = 128  # where bands is 0; datasketch
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.8  # ours: 14 x 8 proposes 92 % of pairs of that similarity
     measure: Literal["jaccard", "containment"] = "jaccard"  # containment: in common, of the shingles of the one that has fewer
-    inclusive: bool = True  # a similarity of exactly `threshold` is enough
-    verify: bool = True  # false: what hangs together by bands is one, unseen; datatrove, Nemotron-CC
+    inclusive: bool = True  # a similarity of exactly `threshold` is enough; ours
+    verify: bool = True  # ours: half of marin's proposals were wrong; false: what hangs together by bands is one, unseen; datatrove
     keeper: KEEPERS = "first"  # which stays: ours; Llama 3 keeps the newest of a URL, of near-duplicates it does not say
     score: str = ""  # column for the keeper `best`
     within: tuple[str, ...] = ()  # columns in which duplicates agree: [source], [language], [dump]; FineWeb: per dump; Llama 3: over all
-    short: Literal["exact", "keep"] = "exact"  # documents of fewer units than a shingle has; exact: compared whole; datatrove: keep
-    sketch: Literal["independent", "fast"] = "independent"  # permutations; fast: fast similarity sketching, half the time
-    compared: Annotated[int, Field(ge=1, le=1000)] = 8  # kept documents of one band that a document is compared with; templates have many
-    memory: Annotated[float, Field(ge=1e6)] = 1e9  # bytes for finding components; beyond, files
-    sample: Annotated[int, Field(ge=0, le=20_000)] = 2000  # documents that are compared each with each, to estimate recall; 0: none
+    short: Literal["exact", "keep"] = "exact"  # documents of fewer units than a shingle has; ours: compared whole; datatrove: keep
+    sketch: Literal["independent", "fast"] = "independent"  # ours: permutations; fast: similarity sketching, half the time
+    compared: Annotated[int, Field(ge=1, le=1000)] = 8  # ours: kept documents of a band that one is compared with
+    memory: Annotated[float, Field(ge=1e6)] = 1e9  # bytes for finding components; beyond, files; ours
+    sample: Annotated[int, Field(ge=0, le=20_000)] = 2000  # ours: documents that are compared each with each, to estimate recall
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     index: Model | None = None  # index.json of an earlier run: its documents stay, and new ones that are like them go
     keep_index: bool = False  # write OUT/index, for later runs: about 100 bytes and 4 a shingle for each document that stays

@@ -40,11 +40,11 @@ SETTLED = 8 << 20  # spans that are settled at once
 class ExactSubstring(Guarded):
     """Cut out of documents what stands at least twice in the corpus, `least` tokens or bytes in a row or longer."""
 
-    unit: Unit = "tokens"  # words and symbols, white space aside; bytes: of UTF-8, cut at whole characters
+    unit: Unit = "tokens"  # ours: words and symbols; Lee et al. 2021 have a model's tokens; bytes: of UTF-8, cut at whole characters
     least: int = 0  # units in a row; 0: 50 tokens (Lee et al. 2021, 4.1) or 100 bytes (their tool, 2 bytes a token)
     keep_first: bool = False  # of the copies of a window; false: all of them go, as with the script that comes with their tool
     merge: float = 1.0  # spans are joined where so much of what is joined is covered; datamap-rs: 0.95
-    min_bytes: int = 1  # other than white space that must be left of a document that lost some
+    min_bytes: int = 1  # other than white space that must be left of a document that lost some; ours
     group: int = 0  # shards that are compared with each other, 0: all; Nemotron-CC: 100 GB at a time
 
     def check(self) -> None:

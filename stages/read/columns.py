@@ -34,7 +34,7 @@ class Records(Source):
     A kept field whose name is one of the contract's (`id`, `source`, ...) becomes the column `source_id`, `source_source`, ...
     """
 
-    text: str = "text"  # the field that holds the document
+    text: str = "text"  # the field that holds the document; ours: as C4, RedPajama and Dolma
     url: tuple[str, ...] = ("url", "meta.url", "metadata.url")  # the first that is there; C4, RedPajama, Dolma
     date: tuple[str, ...] = ("date", "timestamp", "created")  # likewise; wimbd's C4, C4, Dolma
     keep: tuple[str, ...] = ()  # further fields to carry along as columns

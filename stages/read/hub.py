@@ -37,8 +37,8 @@ class Hub(Records):
 
     dataset: str  # a name on the hub, or a local folder
     subset: str | None = None  # the library also calls it configuration
-    split: str = "train"
-    revision: str | None = None  # a branch, tag or commit of the hub
+    split: str = "train"  # ours
+    revision: str | None = None  # a branch, tag or commit of the hub; ours: the newest when planned, pinned for the run
 
     def shards(self, target: int) -> list[Shard]:
         self.check_fields()

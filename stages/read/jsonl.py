@@ -51,7 +51,7 @@ class Jsonl(Records):
     """Documents from files of JSON lines."""
 
     paths: tuple[str, ...]  # files, patterns and folders, local or URLs
-    max_record_bytes: int = 128 << 20  # longer lines are passed over without being held
+    max_record_bytes: int = 128 << 20  # ours: a bound on memory; longer lines are passed over without being held
 
     def shards(self, target: int) -> list[Shard]:
         self.check_fields()

@@ -59,14 +59,14 @@ class Warc(Source):
     """HTML and plain text of `response` records, and of `resource` records of these types."""
 
     paths: tuple[str, ...]  # files, patterns and folders, local or URLs
-    main_content: bool = True  # leave out navigation, footers and the like
-    alt_texts: bool = False  # of images
-    list_bullets: bool = True  # a bullet before each item of a list
+    main_content: bool = True  # leave out navigation, footers and the like; ours, as DCLM
+    alt_texts: bool = False  # of images; ours
+    list_bullets: bool = True  # a bullet before each item of a list; ours
     types: tuple[str, ...] = TYPES  # by HTTP's Content-Type, else by the crawler's identification; all but text/plain are read as HTML
-    statuses: Literal["2xx", "all"] = "2xx"  # HTTP statuses of the pages that are read
-    truncated: Literal["keep", "skip"] = "keep"  # pages that the crawler cut; the column `truncated` says why
-    max_html_bytes: int = 16 << 20  # decompressed; larger pages are quarantined
-    max_record_bytes: int = archive.LARGEST  # larger records are skipped over and quarantined
+    statuses: Literal["2xx", "all"] = "2xx"  # HTTP statuses of the pages that are read; ours
+    truncated: Literal["keep", "skip"] = "keep"  # pages that the crawler cut; the column `truncated` says why; ours
+    max_html_bytes: int = 16 << 20  # ours: a bound on memory; decompressed; larger pages are quarantined
+    max_record_bytes: int = archive.LARGEST  # ours: a bound on memory; larger records are skipped over and quarantined
 
     @property
     def adds(self) -> tuple[str, ...]:

@@ -24,11 +24,11 @@ class Wet(Source):
     """Plain text that Common Crawl has extracted: records of type `conversion`, first line the page's title."""
 
     paths: tuple[str, ...]  # files, patterns and folders, local or URLs
-    title: Literal["drop", "keep"] = "drop"  # CCNet drops it from the text; it is the column `title` either way
-    strip_lines: bool = True  # CCNet: white space around each line goes
+    title: Literal["drop", "keep"] = "drop"  # CCNet's code drops it from the text; it is the column `title` either way
+    strip_lines: bool = True  # CCNet's code: white space around each line goes
     min_chars: int = 300  # CCNet's min_len: characters of text without the title
-    bad_utf8: Literal["quarantine", "replace"] = "quarantine"  # WET is UTF-8 by construction: other bytes mean damage, not a charset
-    max_record_bytes: int = archive.LARGEST  # larger records are skipped over and quarantined
+    bad_utf8: Literal["quarantine", "replace"] = "quarantine"  # ours: WET is UTF-8 by construction: other bytes mean damage, not a charset
+    max_record_bytes: int = archive.LARGEST  # ours: a bound on memory; larger records are skipped over and quarantined
 
     @property
     def adds(self) -> tuple[str, ...]:

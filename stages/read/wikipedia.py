@@ -43,12 +43,12 @@ class Wikipedia(Source):
     languages: tuple[str, ...] = ()  # of dumps that are read; none for all. Llama 1 has 20
     language: str = ""  # of dumps that do not tell theirs by file name, <dbname> or <base>
     redirects: Literal["element", "text"] = "element"  # told by <redirect>, as the data set's 2.0; or by `#redirect`, as its 1.0
-    category: Literal["text", "drop"] = "text"  # links to categories: 2.0 leaves the text of the link without the prefix
-    headings: Literal["all", "filled"] = "all"  # 2.0 keeps those of sections that are empty without templates and tables
-    references: Literal["none", "all", "redpajama"] = "none"  # adds the URLs that a page cites; `references` tells the modes
-    max_page_bytes: int = 16 << 20  # of XML. MediaWiki allows 2 MB of wikitext, which escaping makes up to six times as long
-    seconds: float = 20.0  # of processor time for cleaning a page; the longest that MediaWiki allows takes 1
-    memory: int = 2 << 30  # bytes of address space for cleaning: the longest ordinary page takes 130 MB
+    category: Literal["text", "drop"] = "text"  # links to categories: the data set's 2.0 leaves the text of the link without the prefix
+    headings: Literal["all", "filled"] = "all"  # the data set's 2.0 keeps those of sections that are emptied
+    references: Literal["none", "all", "redpajama"] = "none"  # adds the URLs that a page cites; `references` tells the modes; ours
+    max_page_bytes: int = 16 << 20  # ours: of XML. MediaWiki allows 2 MB of wikitext, which escaping makes up to six times as long
+    seconds: float = 20.0  # ours: of processor time for cleaning a page; the longest that MediaWiki allows takes 1
+    memory: int = 2 << 30  # ours: bytes of address space for cleaning: the longest ordinary page takes 130 MB
 
     @property
     def adds(self) -> tuple[str, ...]:
