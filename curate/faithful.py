@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from curate import build, catalogue, finished, lock, places, store
 from curate.errors import CurateError
 from curate.published import Published
+from curate.stage import Source, Stage
 from curate.stats import StageStats
 from curate.tokens import manifest
 
@@ -66,8 +67,9 @@ def compare(
     out: list[Line] = []
     for source, size in sizes.items():
         figures = published.get(source, ())
-        for figure in figures:
-            out += _of_source(source, figure, size)
+        told = [list(_of_source(source, figure, size)) for figure in figures]
+        names = dict.fromkeys(line.figure for lines in told for line in lines)  # of one name together, whoever says so
+        out += [line for name in names for lines in told for line in lines if line.figure == name]
         named = {language for figure in figures for language in figure.languages}
         out += [Line(source, "", f"language {name}", share) for name, share in (size.languages or {}).items() if name not in named]
         for row in (r for r in rows if r.source == source):
@@ -113,14 +115,19 @@ def report(out: str, as_json: bool = False) -> str:
     stages = {
         (s, name): config for s, steps in recipe["sources"].items() for step in (*steps, *recipe["corpus"]) for name, config in step.items()
     }
-    choices = {
-        at: tuple(f"{p.name} {_short(config.get(p.name))}" for p in catalogue.left_open(build.find(at[1]))) for at, config in stages.items()
-    }
+    choices = {at: tuple(_choices(build.find(at[1]), config)) for at, config in stages.items()}
     published = TypeAdapter(dict[str, list[Published]]).validate_json(json.dumps(recipe.get("published", {})))
     lines = compare(published, rows, _sizes(out, rows), choices)
     if as_json:
         return json.dumps([{**asdict(line), "ratio": line.ratio} for line in lines], indent=1, ensure_ascii=False)
     return table(lines)
+
+
+def _choices(cls: type[Stage], config: Mapping[str, Any]) -> Iterator[str]:
+    """The parameters of a step that the papers leave open, but for those that every reader has, which make no difference to a document."""
+    for p in catalogue.left_open(cls):
+        if p.name not in Source.__dataclass_fields__:
+            yield f"{p.name} {_short(config.get(p.name))}"
 
 
 def _read(out: str, name: str) -> dict[str, Any]:
