@@ -50,6 +50,16 @@ class Removed(NamedTuple):
     last: Array
     line: Array  # int32: number of the line in the document as it was, from 0
     others: Array  # int64: how many other documents held it; 0 for one that stood before in its own
+    rule: Array | None = None  # int8: of `rules`, by which it went; without, there is one
+    rules: tuple[str, ...] = ("duplicate",)
+
+    @property
+    def by_rule(self) -> dict[str, int]:
+        """How many lines went by each rule."""
+        count = self.last - self.first
+        at = np.repeat(self.first - np.cumsum(count) + count, count) + np.arange(count.sum())
+        rule = np.zeros(len(at), np.int8) if self.rule is None else self.rule[at]
+        return dict(zip(self.rules, np.bincount(rule, minlength=len(self.rules)).tolist(), strict=True))
 
 
 class Spans(NamedTuple):

@@ -28,7 +28,9 @@ FATES = pa.schema(
     {"id": pa.string(), "url": pa.string(), "stage": pa.string(), "rule": pa.string()}
     | {"value": pa.float64(), "limit": pa.float64(), "kept": pa.int64(), "kept_id": pa.string()}
 )
-LINES = pa.schema({"id": pa.string(), "stage": pa.string(), "lines": pa.list_(pa.int32()), "others": pa.list_(pa.int64())})
+LINES = pa.schema(
+    {"id": pa.string(), "stage": pa.string(), "lines": pa.list_(pa.int32()), "others": pa.list_(pa.int64()), "rules": pa.list_(pa.string())}
+)
 
 
 def read_documents(path: str, batch_rows: int, columns: list[str] | None = None) -> Iterator[Batch]:
@@ -166,9 +168,10 @@ class Fates:
         ends = pa.array(np.concatenate(([0], np.cumsum(count[rows]))), pa.int32())
         starts = removed.first[rows] - ends.to_numpy()[:-1]
         at = pa.array(np.repeat(starts, count[rows]) + np.arange(int(count.sum())))
-        lists = [
-            pa.ListArray.from_arrays(ends, pa.array(v, t).take(at)) for v, t in ((removed.line, pa.int32()), (removed.others, pa.int64()))
-        ]
+        rule = np.zeros(len(removed.line), np.int8) if removed.rule is None else removed.rule
+        rules = pa.DictionaryArray.from_arrays(rule, pa.array(removed.rules, pa.string()))
+        of_lines = ((removed.line, pa.int32()), (removed.others, pa.int64()), (rules, pa.string()))
+        lists = [pa.ListArray.from_arrays(ends, pa.array(v).take(at).cast(t)) for v, t in of_lines]
         columns = [batch["id"].take(pa.array(rows)), pa.repeat(stage, len(rows)), *lists]
         self._lines.add(pa.RecordBatch.from_arrays(columns, schema=LINES))
 

@@ -35,6 +35,7 @@ class StageStats:
     dropped: Counter[str] = field(default_factory=Counter)  # rule -> documents that this rule removed first
     dropped_chars: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)  # rule -> documents that fail it at all
+    lines: Counter[str] = field(default_factory=Counter)  # rule -> lines that it took out of documents, dropped ones among them
     histograms: dict[str, Counter[str]] = field(default_factory=dict)  # rule -> bin -> documents
     entered: dict[str, Counter[str]] = field(default_factory=dict)  # column -> value -> documents that came in, of what a barrier watches
     lost: dict[str, Counter[str]] = field(default_factory=dict)  # likewise, that were dropped
@@ -49,7 +50,7 @@ class StageStats:
     def to_json(self) -> dict[str, Any]:
         """As in stats.json; keys of counters sorted and zeros left out, so that equal counts are equal bytes."""
         row = dict(vars(self))
-        for name in ("dropped", "dropped_chars", "failed"):
+        for name in _COUNTERS:
             row[name] = {k: int(v) for k, v in sorted(row[name].items()) if v}
         row["histograms"] = {rule: dict(sorted(bins.items(), key=lambda b: float(b[0]))) for rule, bins in sorted(self.histograms.items())}
         for name in ("entered", "lost"):
@@ -58,11 +59,12 @@ class StageStats:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> StageStats:
-        counters = {k: Counter(row[k]) for k in ("dropped", "dropped_chars", "failed")}
+        counters = {k: Counter(row.get(k, {})) for k in _COUNTERS}
         tables = {k: {name: Counter(counts) for name, counts in row.get(k, {}).items()} for k in _TABLES}
         return cls(**{**row, **counters, **tables})
 
 
+_COUNTERS = ("dropped", "dropped_chars", "failed", "lines")
 _TABLES = ("histograms", "entered", "lost")
 _ADDED = [f.name for f in dataclasses.fields(StageStats) if f.name not in ("source", "stage", *_TABLES)]
 

@@ -408,6 +408,7 @@ def step(stage: Stage, stats: StageStats, batch: Batch, fates: Fates, verdict: p
         fates.add(rewritten, stage.name, checks, rule)
     if removed is not None:
         fates.add_lines(rewritten, stage.name, removed)
+        stats.lines.update(removed.by_rule)
     if isinstance(stage, Guarded):
         for column in stage.watched:
             if column in batch.names:

@@ -424,11 +424,17 @@ def test_lines_taken_out_are_written_as_they_were_said(batches: list[list[list[t
                 last[n] = len(laid)
                 laid.append((98, 98))  # of a document that is not in the batch any more
             removed = Removed(first, last, np.array([x for x, _ in laid], np.int32), np.array([x for _, x in laid], np.int64))
+            names = ["duplicate"] * len(laid)
+            if number % 2:
+                removed = removed._replace(rule=np.array([x % 2 for x, _ in laid], np.int8), rules=("even", "odd"))
+                names = [removed.rules[x % 2] for x, _ in laid]
+            said = [names[low:high] for low, high in zip(first.tolist(), last.tolist(), strict=True)]
+            assert +Counter(removed.by_rule) == Counter(name for of in said for name in of)
             fates.add_lines(batch, f"stage {number}", removed)
             for n, doc in enumerate(docs):
                 if doc:
                     lines, others = map(list, zip(*doc, strict=True))
-                    expected.append({"id": f"{number}:{n}", "stage": f"stage {number}", "lines": lines, "others": others})
+                    expected.append({"id": f"{number}:{n}", "stage": f"stage {number}", "lines": lines, "others": others, "rules": said[n]})
         fates.close()
         assert fates.rewritten == len(expected)
         assert path.exists() == bool(expected)
@@ -464,6 +470,7 @@ def test_lines_taken_out_in_a_run_are_in_a_file_of_their_own(tmp_path: Path, dam
     assert [r["id"] for r in rows if r["id"] in kept] == [kept[0], kept[2]]
     row = next(r for r in support.counts(tmp_path / "out") if r["stage"] == "own_stages.WithoutLines")
     assert row["dropped"] == {"nothing_left": 1}
+    assert row["lines"] == {"duplicate": 4}
     assert row["chars_rewritten"] == 3 * len("sun") + len("\n") * 3 + len("sun")
 
 
