@@ -22,11 +22,19 @@ from stages.dedup.exact_kernels import hash_bytes
 from stages.dedup.keeper import KEEPERS
 
 
+def c4_keys(urls: pa.Array) -> pa.Array:
+    """The key by which C4 knows a page (normalize_url of c4_utils.py): without http:// and https://, wherever they stand, and www. behind
+    them; without a query whose first key begins with utm_, ref or feed, and all behind it; without slashes at the end.
+    """
+    keys = pc.replace_substring_regex(urls, r"https?://(?:www\.)?", "")
+    return pc.utf8_rtrim(pc.replace_substring_regex(keys, r"(?s)\?(?:utm_|ref|feed).*", ""), "/")
+
+
 @dataclass(frozen=True)
 class Url(Equal):
     """Drop documents that have the same `url` as one that stays. One without stays; what is no URL is compared as it stands."""
 
-    url_key: Literal["strict", "canonical"] = "canonical"  # strict: byte for byte. Llama 3 does not say; datatrove's example: lower case
+    url_key: Literal["strict", "canonical", "c4"] = "canonical"  # strict: byte for byte; c4: see `c4_keys`. Llama 3 does not say
     tracking: tuple[str, ...] = ("utm_*", "gclid", "fbclid", "sessionid", "phpsessid")  # keys of a query that do not count; ours
     keeper: KEEPERS = "newest"  # or first, longest, best; newest: Llama 3 3.1.1, of one date the longer, without a date the oldest
 
@@ -44,7 +52,8 @@ class Url(Equal):
         urls = batch["url"].cast(pa.large_string())
         there = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(urls), ""), False)
         row = np.flatnonzero(there.to_numpy(zero_copy_only=False))
-        data, start, end = Batch.of(pa.record_batch({"text": urls.filter(there)})).utf8
+        urls = urls.filter(there)
+        data, start, end = Batch.of(pa.record_batch({"text": c4_keys(urls) if self.url_key == "c4" else urls})).utf8
         if self.url_key == "canonical":
             data, offsets = kernels.canonical(data, start, end, self.tracking)
             start, end = offsets[:-1], offsets[1:]
