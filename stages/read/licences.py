@@ -1,0 +1,226 @@
+"""The licence of each file of a repository, and the evidence for it: licence files, what metadata declare, and the verdicts on them.
+
+A file is under the licence of the nearest folder above it that has a licence file: a vendored part is judged by its own. Several files
+in one folder count all (AND), unless the metadata beside them declare the same licences as a choice. What is left of a text beside known
+licences becomes `LicenseRef-unmatched`, which no list of licences to keep will hold. Metadata alone decide where there is no licence
+file, and narrow where there is one above.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from email.parser import BytesHeaderParser
+from functools import cache
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from stages.read.apart import Apart, Failed
+from stages.read.members import Member
+from stages.spdx import UNMATCHED, conjunction, is_listed, keys, parsed
+
+TAG = re.compile(r"^[^\w\n]{0,12}SPDX-License-Identifier:[ \t]*([\w.+() -]{1,200}?)[ \t]*(?:[*>#-]+[ \t]*)?$", re.MULTILINE)
+TAG_CHARS = 4096
+LONGEST = 64_000  # bytes of a licence file; longer ones quote those of dozens of parts
+MOST = 20_000  # files of one repository that are looked at
+SECONDS, MEMORY = 60.0, 1 << 30  # of processor time for a text: real ones take 7 at most; of address space
+CODE = re.compile(
+    r"\.(py[a-z]?|[jt]sx?|[cm]js|json|go|c|h|cc|cpp|hpp|cs|java|kt|rb|rs|php|pl|sh|xml|html?|css|ya?ml|toml|png|svg|pdf|csv|tsv|ini|cfg|in|lock|po)$"
+)
+NAME = re.compile(r"(?:un)?licen[cs]es?\b|copying\b|.*[-_.]licen[cs]e(?:\.(?:txt|md|rst))?$|(?:un)?licen[cs]e_")
+THIRD_PARTY = re.compile(r"third[-_ ]?part|3rd[-_ ]?part")
+NO_LICENCE = re.compile(r"header|template|authors|notice|contributors|thanks|patents")
+POINTER = 120  # words of a text that holds no licence: it says which other file does
+FOLDER = re.compile(r"licen[cs]es?|.*\.(?:dist|egg)-info|meta-inf")  # speaks for the folder that it is in
+METADATA = ("metadata", "pkg-info", "package.json", "pyproject.toml", "cargo.toml")
+CLASSIFIERS = {"MIT License": "MIT", "ISC License (ISCL)": "ISC", "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0"}  # that tell which
+NAMED = {
+    "mit license": "MIT",
+    "the mit license": "MIT",
+    "apache license 2.0": "Apache-2.0",
+    "apache 2.0": "Apache-2.0",
+    "apache2": "Apache-2.0",
+}
+NAMED |= {
+    "apache license, version 2.0": "Apache-2.0",
+    "bsd 3-clause": "BSD-3-Clause",
+    "new bsd": "BSD-3-Clause",
+    "bsd 2-clause": "BSD-2-Clause",
+}
+
+SCHEMA = pa.schema(
+    {"repository": pa.string(), "folder": pa.string(), "file": pa.string(), "sha256": pa.string(), "expression": pa.string()}
+    | {"score": pa.float32(), "matched_by": pa.string(), "verdict": pa.string()}
+)
+
+
+class Looked(NamedTuple):
+    """One file that was looked at. `verdict` is matched, partial, unknown, unreadable, pointer, third_party or declared."""
+
+    folder: str
+    file: str
+    sha256: str
+    expression: str | None
+    score: float | None
+    matched_by: str | None
+    verdict: str
+
+    def below(self, top: str) -> Looked:
+        """As seen from a folder that all are in, named with its slash."""
+        return self._replace(folder=f"{self.folder}/".removeprefix(top).rstrip("/"), file=self.file.removeprefix(top))
+
+
+class Verdict(NamedTuple):
+    """The licence of a folder and all below it, down to folders with one of their own."""
+
+    expression: str | None
+    score: float | None  # the lowest of its files
+    file: str | None  # the first of its files
+
+
+NONE = Verdict(None, None, None)
+
+
+def is_evidence(name: str) -> bool:
+    """Whether a member, by its name, says something about licences."""
+    *folders, base = name.lower().split("/")
+    if base in METADATA:
+        return base != "metadata" or bool(folders and folders[-1].endswith(".dist-info"))
+    if CODE.search(base) or NO_LICENCE.search(base):
+        return False
+    return bool(NAME.match(base)) or bool(folders and FOLDER.fullmatch(folders[-1]) and folders[-1].startswith("licen"))
+
+
+def look(found: Iterable[Member], min_score: float) -> list[Looked]:
+    """The evidence in the members of one repository that are some, in their order.
+
+    Behind a text on which the matcher fails no more are tried, so that a repository costs one patience at most.
+    """
+    out: list[Looked] = []
+    failed = False
+    for member in found:
+        digest = sha256(member.data).hexdigest()
+        folder = "/".join(part for part in member.name.split("/")[:-1] if not FOLDER.fullmatch(part.lower()))
+        base = member.name.rsplit("/", 1)[-1].lower()
+        if len(out) >= MOST:
+            return [*out, Looked("", member.name, digest, UNMATCHED, None, None, "unreadable")]
+        if base in METADATA:
+            if expression := declared(base, member.data):
+                out.append(Looked(folder, member.name, digest, expression, None, "metadata", "declared"))
+            continue
+        looked = Looked(folder, member.name, digest, UNMATCHED, None, None, "third_party" if THIRD_PARTY.search(base) else "unreadable")
+        if len(member.data) <= LONGEST and not failed:
+            result = _matched(digest, member.data)
+            failed = isinstance(result, Failed)
+            looked = looked if isinstance(result, Failed) else _judged(looked, result, min_score)
+        out.append(looked)
+    return out
+
+
+def _judged(looked: Looked, result: dict[str, Any], min_score: float) -> Looked:
+    names, score = result["licences"], result["score"]
+    whole = bool(names) and score >= min_score and not result["restricts"]
+    verdict = "matched" if whole else "partial" if names else "unknown" if result["words"] > POINTER else "pointer"
+    verdict = looked.verdict if looked.verdict == "third_party" else verdict
+    expression = " AND ".join(names if whole else [*names, UNMATCHED])
+    return looked._replace(expression=expression, score=score, matched_by=result["by"] or None, verdict=verdict)
+
+
+_KNOWN: dict[str, dict[str, Any] | Failed] = {}  # by digest: most repositories have the same few texts
+
+
+@cache
+def _apart() -> Apart:
+    return Apart("stages.read.licence_match:matcher", None, SECONDS, MEMORY)
+
+
+def _matched(digest: str, data: bytes) -> dict[str, Any] | Failed:
+    if digest not in _KNOWN:
+        if len(_KNOWN) >= 100_000:
+            _KNOWN.clear()
+        _KNOWN[digest] = _apart()([data.decode("utf-8", "replace")])[0]
+    return _KNOWN[digest]
+
+
+def verdicts(evidence: Iterable[Looked]) -> dict[str, Verdict]:
+    """By folder, of those that have evidence of their own; the root is ""."""
+    files: dict[str, list[Looked]] = {}
+    said: dict[str, Looked] = {}
+    for looked in evidence:
+        if looked.verdict == "declared":
+            said.setdefault(looked.folder, looked)
+        elif looked.verdict != "third_party":
+            files.setdefault(looked.folder, []).append(looked)
+    out = {folder: _of_files(held, said.get(folder)) for folder, held in files.items()}
+    for folder, looked in sorted(said.items()):
+        if folder not in files:
+            above = of_folder(folder, out)
+            both = [e for e in (above.expression, looked.expression) if e]
+            out[folder] = Verdict(conjunction(both), above.score, above.file or looked.file)
+    return out
+
+
+def _of_files(files: Sequence[Looked], said: Looked | None) -> Verdict:
+    """Of those that lie least deep: a folder `LICENSES` beside a file `LICENSE` holds those of parts."""
+    depth = min(looked.file.count("/") for looked in files)
+    least = [looked for looked in files if looked.file.count("/") == depth]
+    least = [looked for looked in least if looked.verdict != "pointer"] or least
+    expression = conjunction([looked.expression or UNMATCHED for looked in least])
+    if said and said.expression and keys(said.expression) == keys(expression):
+        expression = said.expression
+    return Verdict(expression, min(looked.score or 0.0 for looked in least), least[0].file)
+
+
+def of_folder(folder: str, found: dict[str, Verdict]) -> Verdict:
+    """The verdict of the nearest folder that has one."""
+    while folder not in found:
+        if not folder:
+            return NONE
+        folder = folder.rpartition("/")[0]
+    return found[folder]
+
+
+def own(text: str, name: str) -> Verdict | None:
+    """What a file says of itself by an SPDX tag near its top."""
+    tag = TAG.search(text, 0, TAG_CHARS) if "SPDX-License-Identifier" in text[:TAG_CHARS] else None
+    tree = parsed(tag[1]) if tag else None
+    return None if tree is None or not is_listed(tree) else Verdict(str(tree), None, name)
+
+
+def table(repository: str, evidence: Sequence[Looked]) -> pa.RecordBatch:
+    """Rows of the run's table; one that says so for a repository without any evidence."""
+    rows = evidence or [Looked("", "", "", None, None, None, "no_licence")]
+    columns = [[repository] * len(rows), *([value or None for value in column] for column in zip(*rows, strict=True))]
+    columns[1] = [looked.folder for looked in rows]
+    columns[5] = [looked.score for looked in rows]
+    return pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+
+
+def declared(base: str, data: bytes) -> str | None:
+    """The expression that metadata declare, if it names licences of the SPDX list only."""
+    for value in _values(base, data[:LONGEST]):
+        text = value.strip() if isinstance(value, str) else ""
+        text = NAMED.get(text.lower(), text.replace("/", " OR "))
+        if (tree := parsed(text)) is not None and is_listed(tree):
+            return str(tree)
+    return None
+
+
+def _values(base: str, data: bytes) -> list[Any]:
+    with suppress(ValueError, RecursionError, KeyError, AttributeError, TypeError):
+        if base in ("metadata", "pkg-info"):
+            headers = BytesHeaderParser().parsebytes(data)
+            classifiers = [CLASSIFIERS.get(str(c).rpartition(" :: ")[2], "") for c in headers.get_all("Classifier", [])]
+            return [headers.get("License-Expression"), headers.get("License"), " AND ".join(filter(None, classifiers))]
+        if base == "package.json":
+            licence = json.loads(data).get("license")
+            return [licence.get("type") if isinstance(licence, dict) else licence]
+        document = tomllib.loads(data.decode())
+        licence = document[{"cargo.toml": "package"}.get(base, "project")].get("license")
+        return [licence.get("text") if isinstance(licence, dict) else licence]
+    return []
