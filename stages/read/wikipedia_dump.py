@@ -1,30 +1,24 @@
 """The pages of a MediaWiki XML dump (`pages-articles`, export formats 0.3 to 0.11), each by itself.
 
 A dump is searched for `<page>` and `</page>`, and expat is given what lies between: so damage costs the page that it is in, no page is
-held that is larger than a limit, and there is no document type whose entities could blow up. bzip2, gzip or plain, told by the first
-bytes; bzip2 in many streams, as `multistream` dumps are. Behind a corrupt stream the next one is looked for. One core finds pages at
-700 MB/s and parses them at 250; bzip2 unpacks 27 MB/s.
+held that is larger than a limit, and there is no document type whose entities could blow up. A page belongs to the cell (`wikipedia_cells`)
+in which it begins; a cell is read on until its last page ends. One core finds pages at 700 MB/s and parses them at 250.
 """
 
 from __future__ import annotations
 
-import bz2
 import re
-import zlib
-from collections.abc import Callable, Iterator
-from typing import IO, Any, NamedTuple
+from collections.abc import Iterator
+from typing import IO, NamedTuple
 from xml.parsers import expat
 
-FEED = 4 << 10  # bytes given to a decompressor at once: gzip makes at most 4 MB of them, and so much is lost where a stream breaks
-BLOCK = 1 << 20
-RAW = 64 << 10  # bytes of a bad page that are kept
-MOST_ENDS = 16  # times that a stream may swallow the rest of the file without giving anything
+from stages.read.wikipedia_cells import MOST_ENDS, RAW, Fault, unpacked
+
 LARGEST_HEAD = 1 << 20  # bytes before the first page in which its wiki is looked for
 LONGEST_TAG = 128  # no match of TAG is longer
-BZIP2 = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
-GZIP = re.compile(rb"\x1f\x8b\x08[\0-\x1f]")
-TAG = re.compile(rb"<(/?)(?:[A-Za-z_][\w.-]{0,63}:)?page(?=[\s/>])")
+TAG = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,63}:)?page(?=[\s/>])|<(/)(?:[A-Za-z_][\w.-]{0,63}:)?page\s{0,40}+>")
 ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,63}:)?mediawiki[\s>]")
+VERSION = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,63}:)?mediawiki(?=\s)[^>]{0,2000}?\sversion\s{0,9}=\s{0,9}[\"'](\d{1,3}(?:\.\d{1,3})?)[\"']")
 ROOT_END = re.compile(rb"</(?:[A-Za-z_][\w.-]{0,63}:)?mediawiki\s*+>\s*+\Z")
 SITE = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,63}:)?siteinfo[\s>]")
 SITE_END = re.compile(rb"</(?:[A-Za-z_][\w.-]{0,63}:)?siteinfo\s*+>")
@@ -34,21 +28,14 @@ DEEPEST = 3  # elements around each other, of those that are looked for
 UTF16 = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
 
 
-class Fault(NamedTuple):
-    """What could not be read. `offset` is of the uncompressed dump."""
-
-    offset: int
-    reason: str
-    raw: bytes = b""
-    whole_file: bool = False
-
-
 class Head(NamedTuple):
     """What a dump says of its wiki; comes once, before all pages."""
 
     dbname: str = ""
     base: str = ""  # URL of the main page
     namespaces: dict[str, int] = {}  # noqa: RUF012  # number of each by its name; never changed
+    has_root: bool = False  # there is a <mediawiki>, so its end is to come
+    version: str = ""  # of the export format
 
 
 class Fragment(NamedTuple):
@@ -70,101 +57,112 @@ class Page(NamedTuple):
     text: str | None
 
 
-def fragments(file: IO[bytes], largest: int) -> Iterator[Head | Fragment | Fault]:
-    """A dump's head, then its pages in order, with what could not be read in its place."""
-    return _Framing(largest).run(_unpacked(file))
+def fragments(
+    file: IO[bytes], largest: int, low: int = 0, high: int | None = None, head: Head | None = None
+) -> Iterator[Head | Fragment | Fault]:
+    """A dump's head, then its pages in order, with what could not be read in its place. With `head`, those of one cell, and no head."""
+    return _Framing(largest, head, low).run(unpacked(file, low, high))
 
 
 class _Framing:
-    """Cuts the dump into pages; holds one page and a block."""
+    """Cuts a cell into pages; holds one page and a block."""
 
-    def __init__(self, largest: int):
-        self.largest = largest
+    def __init__(self, largest: int, head: Head | None, low: int):
+        self.largest, self.head, self.low = largest, head, low
         self.buffer = bytearray()
         self.base = 0  # offset of the buffer's first byte
         self.at = 0  # in the buffer: up to here it has been searched
         self.inside = False  # of a page, which begins with the buffer
         self.offset = 0  # where that page begins
         self.large: bytes | None = None  # how that page begins, if it is too large to be held
-        self.head: Head | None = None
-        self.refused = self.has_root = self.broken = False
+        self.limit: int | None = None  # pages from here on are the next cell's
+        self.opening = b""  # before damage, where there was no page yet
+        self.lost: list[Fault] = []  # likewise: of the whole file, if no page comes
+        self.done = self.broken = False
+        self.is_open = not low  # it has <mediawiki> or a page in it, and not only the rest of a page
 
-    def run(self, pieces: Iterator[bytes | Fault]) -> Iterator[Head | Fragment | Fault]:
+    def run(self, pieces: Iterator[bytes | Fault | None]) -> Iterator[Head | Fragment | Fault]:
         for piece in pieces:
-            if isinstance(piece, Fault):
+            if piece is None:
+                self.limit = self.base + len(self.buffer)
+            elif not isinstance(piece, Fault):
+                yield from self._add(piece)
+            elif self.limit is None or self.inside:
                 yield from self._break(piece.reason, piece.raw)
-                continue
-            self.buffer += piece
-            self.broken = False
-            yield from self._pages()
-            if self.inside and len(self.buffer) > self.largest:
-                self.large = self.large or bytes(self.buffer[:RAW])
-                self._drop(self.at)
-            elif not self.inside and (self.head is not None or len(self.buffer) > LARGEST_HEAD):
-                yield from self._begin()
-                self._drop(self.at)
-            if self.refused:
+            if self.done or (self.limit is not None and not self.inside and self.base + self.at >= self.limit):
                 return
         yield from self._end()
 
+    def _add(self, piece: bytes) -> Iterator[Head | Fragment | Fault]:
+        self.buffer += piece
+        self.broken = False
+        yield from self._pages()
+        if self.inside and len(self.buffer) > self.largest:
+            self.large = self.large or bytes(self.buffer[:RAW])
+            self._drop(self.at)
+        elif not self.inside and (self.head is not None or len(self.opening) + len(self.buffer) > LARGEST_HEAD):
+            yield from self._begin()
+            self._drop(self.at)
+
     def _pages(self) -> Iterator[Head | Fragment | Fault]:
         """What is complete in the buffer."""
-        while tag := TAG.search(self.buffer, self.at):
+        while not self.done and (tag := TAG.search(self.buffer, self.at)):
             start, stop = tag.span()
             if not tag[1]:
                 if self.inside:
                     yield Fault(self.offset, "the next page begins before this one ends", self._raw(start))
                 else:
                     yield from self._begin(start)
-                    if self.refused:
-                        return
+                self.done = self.done or (self.limit is not None and self.base + start >= self.limit)
                 self._drop(start)
                 self.inside, self.offset, self.large, self.at = True, self.base, None, stop - start
-            elif (end := self.buffer.find(b">", stop, start + LONGEST_TAG) + 1) == 0:
-                if len(self.buffer) < start + LONGEST_TAG:
-                    self.at = start
-                    return
-                self.at = stop
             else:
-                if self.inside and self.large is None and end <= self.largest:
-                    yield Fragment(self.offset, bytes(self.buffer[:end]))
+                if self.inside and self.large is None and stop <= self.largest:
+                    yield Fragment(self.offset, bytes(self.buffer[:stop]))
                 elif self.inside:
-                    yield Fault(self.offset, f"the page is larger than {self.largest:,} bytes", self._raw(end))
-                self._drop(end)
+                    yield Fault(self.offset, f"the page is larger than {self.largest:,} bytes", self._raw(stop))
+                self._drop(stop)
                 self.inside = False
+            self.is_open = True
         self.at = max(self.at, len(self.buffer) - LONGEST_TAG)
 
     def _begin(self, stop: int | None = None) -> Iterator[Head | Fault]:
         """The head, once; a file that is no dump has none."""
         if self.head is not None:
             return
-        data = bytes(self.buffer[:stop])
-        if reason := _refused(data, stop is not None):
-            self.refused = True
+        data = self.opening + self.buffer[:stop]
+        reason = _refused(data, stop is not None)
+        if reason and not self.lost:
             yield Fault(0, reason, data[:RAW], whole_file=True)
-            return
-        self.has_root = ROOT.search(data) is not None
-        self.head = _head(data)
-        yield self.head
-
-    def _break(self, reason: str, raw: bytes) -> Iterator[Head | Fault]:
-        """Nothing joins on to what is in the buffer."""
-        if self.head is None and not self.buffer and not self.base:
-            yield Fault(0, reason, raw, whole_file=True)
-        elif self.inside:
-            yield Fault(self.offset, f"the page breaks off: {reason}", self._raw(len(self.buffer)))
+        for number, fault in enumerate(self.lost):
+            yield fault._replace(whole_file=bool(reason) and not number)
+        self.lost = []
+        if reason:
+            self.done = True
         else:
-            yield Fault(self.base + len(self.buffer), reason, raw)
+            version = VERSION.search(data)
+            self.head = _head(data)._replace(has_root=ROOT.search(data) is not None, version=version[1].decode() if version else "")
+            yield self.head
+
+    def _break(self, reason: str, raw: bytes) -> Iterator[Fault]:
+        """Nothing joins on to what is in the buffer."""
+        fault = Fault(self.base + len(self.buffer), reason, raw)
+        if self.inside:
+            yield Fault(self.offset, f"the page breaks off: {reason}", self._raw(len(self.buffer)))
+        elif self.head is not None:
+            yield fault
+        elif len(self.lost) < MOST_ENDS:
+            self.lost.append(fault)
+            self.opening += self.buffer
         self._drop(len(self.buffer))
         self.inside, self.broken = False, True
-        self.head = self.head or Head()
 
     def _end(self) -> Iterator[Head | Fault]:
         if self.inside:
             yield from self._break("the file ends", b"")
-        elif self.head is None:
-            yield from self._begin()
-        if self.has_root and not self.broken and not ROOT_END.search(self.buffer[-4 * LONGEST_TAG :]):
+        yield from self._begin()
+        may_end = self.broken or not self.is_open or self.head is None or self.limit is not None or not self.head.has_root
+        if not may_end and not ROOT_END.search(self.buffer[-4 * LONGEST_TAG :]):
             yield Fault(self.base + len(self.buffer), "the file ends before </mediawiki>: some pages are missing")
 
     def _raw(self, stop: int) -> bytes:
@@ -182,82 +180,9 @@ def _refused(head: bytes, has_pages: bool) -> str:
         return "a dump is UTF-8, and this is UTF-16"
     if found := ENCODING.match(head.removeprefix(b"\xef\xbb\xbf")):
         return f"a dump is UTF-8, and this says {found[1].decode('latin-1')}"
-    if DOCTYPE.search(head):
-        return "a dump has no DOCTYPE, and this has: its entities are not expanded"
-    return "" if has_pages or ROOT.search(head) else f"no MediaWiki dump: it begins with {head[:24]!r}"
-
-
-def _unpacked(file: IO[bytes]) -> Iterator[bytes | Fault]:
-    """The dump in pieces of bounded size; a Fault where something is missing."""
-    first = file.read(16)
-    file.seek(0)
-    if GZIP.match(first):
-        yield from _streams(file, "gzip", lambda: zlib.decompressobj(31), GZIP)
-    elif first.startswith(b"BZh"):
-        yield from _streams(file, "bzip2", bz2.BZ2Decompressor, BZIP2)
-    else:
-        while block := file.read(BLOCK):
-            yield block
-
-
-def _streams(file: IO[bytes], name: str, new: Callable[[], Any], magic: re.Pattern[bytes]) -> Iterator[bytes | Fault]:
-    """Streams one after another. Of a corrupt one, what came before the damage; then the next that can be found."""
-    data = b""
-    start = 0  # where the stream begins in the file
-    decoder: Any = None
-    silent = True  # it has given nothing yet
-    ends = 0  # how often the end of the file has been reached
-    while True:
-        data = data or file.read(FEED)
-        read, ended = file.tell(), not data
-        if decoder is None:
-            data = data.lstrip(b"\0")  # tapes pad with zeros
-            if ended:
-                return
-            if not data:
-                continue
-            start, decoder, silent = read - len(data), new(), True
-        reason = f"is cut off at byte {read:,}" if ended else ""
-        try:
-            for piece in () if ended else _pieces(decoder, data):
-                silent = silent and not piece
-                yield piece
-        except (OSError, zlib.error) as error:
-            reason = f"is corrupt before byte {read:,}: {error}"
-        if not reason:
-            data, decoder = (decoder.unused_data, None) if decoder.eof else (b"", decoder)
-            continue
-        yield Fault(0, f"the {name} stream at byte {start:,} {reason}", data[:RAW])
-        ends += ended
-        if ended and (not silent or ends > MOST_ENDS):
-            return  # a stream without output may have a damaged header, and others behind it
-        found = _find(file, start + 1 if ended else max(start + 1, read - len(data)), magic)
-        if found is None:
-            return
-        file.seek(found)
-        data, decoder = b"", None
-
-
-def _pieces(decoder: Any, data: bytes) -> Iterator[bytes]:
-    """Bounded: 4 KB of bzip2 may stand for gigabytes."""
-    if not hasattr(decoder, "needs_input"):
-        yield decoder.decompress(data)
-        return
-    yield decoder.decompress(data, BLOCK)
-    while not (decoder.eof or decoder.needs_input):
-        yield decoder.decompress(b"", BLOCK)
-
-
-def _find(file: IO[bytes], at: int, magic: re.Pattern[bytes]) -> int | None:
-    file.seek(at)
-    held = b""
-    while block := file.read(4 * FEED):  # little: the next stream is near, or many that are none are
-        held += block
-        if found := magic.search(held):
-            return at + found.start()
-        at += max(len(held) - 16, 0)
-        held = held[-16:]
-    return None
+    if not has_pages and not ROOT.search(head):
+        return f"no MediaWiki dump: it begins with {head[:24]!r}"
+    return "a dump has no DOCTYPE, and this has: its entities are not expanded" if DOCTYPE.search(head) else ""
 
 
 class _Elements:
