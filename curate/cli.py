@@ -13,6 +13,8 @@ from typing import Annotated
 
 import typer
 
+from curate.fetch.commands import app as fetch
+
 app = typer.Typer(
     name="curate",
     help="Raw sources in, proven token shards out: one recipe, one command.",
@@ -154,6 +156,9 @@ def sample(
     from curate import command
 
     command.sample(folder, seed, documents, wheels)
+
+
+app.add_typer(fetch, name="fetch")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ import pytest
 import support
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["run", "plan", "stats", "verify", "try", "stages", "recipes", "sample"]
+COMMANDS = ["run", "plan", "stats", "verify", "try", "stages", "recipes", "sample", "fetch"]
 
 
 def curate(*words: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

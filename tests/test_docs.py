@@ -95,7 +95,10 @@ def test_commands_and_options_exist() -> None:
             if not found or not found[1]:
                 continue
             assert found[1] in commands, f"{page.name}: {line}"
-            options = {o for p in commands[found[1]].params for o in p.opts}
+            command = commands[found[1]]
+            of_group = re.match(r" +([\w-]+)", found[2]) if hasattr(command, "commands") else None
+            command = command.commands.get(of_group[1], command) if of_group else command
+            options = {o for p in command.params for o in p.opts}
             for option in re.findall(r"(?<!\S)--[\w-]+", found[2]):
                 assert option in options, f"{page.name}: {line}"
             seen.add(found[1])
