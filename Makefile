@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
-# the language model; without it, the tests of its known answers are skipped
+# models that others have trained; without them, the tests of their known answers are skipped
 LID := .venv/models/lid.176.ftz
+PUNKT := .venv/models/punkt_tab.zip
 
 .PHONY: demo test check format clean
 
@@ -12,7 +13,8 @@ demo: .venv/installed  ## the main job on the built-in sample
 
 test: .venv/developed check  ## everything that CI runs
 	-test -f $(LID) || $(BIN)/python -c "from pathlib import Path; from curate import known; known.fetch(known.LID, Path('$(LID)').parent)"
-	CURATE_LID=$(LID) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	-test -f $(PUNKT) || $(BIN)/python -c "from pathlib import Path; from curate import known; known.fetch(known.PUNKT, Path('$(PUNKT)').parent)"
+	CURATE_LID=$(LID) CURATE_PUNKT=$(PUNKT) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 check: .venv/developed
 	$(BIN)/ruff check .

@@ -230,9 +230,11 @@ def _applied(stage: Global, batch: Batch, verdict: pa.Table) -> list[tuple[str |
 
 
 def digests(out: Path) -> dict[str, str]:
-    """sha256 of every file of the documents, the index, the quarantine and the tokens; an index.json names where its inputs were."""
+    """sha256 of every file of the documents, the readers' tables, the index, the quarantine and the tokens; but for index.json, which
+    names where its inputs were.
+    """
     found = {}
-    for folder in ("documents", "index", "quarantine", "tokens"):
+    for folder in ("documents", "evidence", "index", "quarantine", "tokens"):
         for path in sorted((out / folder).rglob("*")):
             if path.is_file() and path.name != "index.json":
                 found[str(path.relative_to(out))] = hashlib.sha256(path.read_bytes()).hexdigest()

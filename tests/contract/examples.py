@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,15 @@ def wikipedia(folder: Path) -> dict[str, Any]:
     return {"paths": [f"{folder}/*.xml"], "references": "all"}
 
 
+def posts(folder: Path) -> dict[str, Any]:
+    row = '  <row Id="{0}" PostTypeId="1" CreationDate="2014-01-21T20:26:05" Score="{0}" Body="&lt;p&gt;{0}&lt;/p&gt;" Title="T {0}" />\n'
+    rows = "".join(row.format(n) for n in range(1, 6))
+    for site in ("beer.stackexchange.com", "english.stackexchange.com"):
+        (folder / site).mkdir()
+        (folder / site / "Posts.xml").write_text(f'<?xml version="1.0" encoding="utf-8"?>\n<posts>\n{rows}</posts>')
+    return {"paths": [f"{folder}/**/Posts.xml"]}
+
+
 def encoder(folder: Path) -> dict[str, Any]:
     import pytest
 
@@ -138,15 +148,109 @@ def centroids(folder: Path) -> dict[str, Any]:
     return {"clusters": str(folder)}
 
 
+def punkt(folder: Path) -> dict[str, Any]:
+    import punkt_tables
+
+    return {"punkt": punkt_tables.write(folder)}
+
+
+def word_list(folder: Path) -> dict[str, Any]:
+    (folder / "en").write_text("committee\nlorem ipsum\n")
+    return {"words": str(folder / "en")}
+
+
+def gutenberg(folder: Path) -> dict[str, Any]:
+    head = "The Project Gutenberg EBook\r\n\r\nTitle: A title\r\nLanguage: English\r\n\r\n*** START OF THE PROJECT GUTENBERG EBOOK\r\n"
+    for number, page in enumerate(PAGES[:3]):
+        (folder / f"{number + 1}-0.txt").write_bytes((head + page["text"]).encode())
+    with zipfile.ZipFile(folder / "9-8.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo("9-8.txt"), PAGES[1]["text"].encode("cp1252", "replace"))
+    return {"paths": [str(folder)]}
+
+
+def epub(folder: Path) -> dict[str, Any]:
+    container = '<container><rootfiles><rootfile full-path="a.opf"/></rootfiles></container>'
+    package = (
+        '<package><metadata><title>A title</title></metadata><manifest><item id="c" href="c.xhtml" media-type="application/xhtml+xml"/>'
+        '</manifest><spine><itemref idref="c"/></spine></package>'
+    )
+    for number, page in enumerate(PAGES[:4]):
+        with zipfile.ZipFile(folder / f"{number}.epub", "w") as archive:
+            files = {"META-INF/container.xml": container, "a.opf": package, "c.xhtml": f"<html><body><p>{page['text']}</p></body></html>"}
+            for name, text in files.items():
+                archive.writestr(zipfile.ZipInfo(name), text)
+    return {"paths": [str(folder)]}
+
+
+def repositories(folder: Path) -> dict[str, Any]:
+    files = {f"src/{n}.py": page["text"] for n, page in enumerate(PAGES)} | {"package.json": '{"license": "MIT"}'}
+    for repository in ("one", "two"):
+        for name, text in files.items():
+            (folder / "all" / repository / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "all" / repository / name).write_text(text)
+    with zipfile.ZipFile(folder / "all" / "three.zip", "w") as archive:
+        for name, text in files.items():
+            archive.writestr(zipfile.ZipInfo(name), text)
+    return {"paths": [f"{folder}/all"]}
+
+
+def bigquery(folder: Path) -> dict[str, Any]:
+    rows = [{"content": page["text"], "repo_name": "a/b", "ref": "refs/heads/main", "path": f"{n}.py"} for n, page in enumerate(PAGES)]
+    (folder / "github_0.json").write_text("".join(json.dumps({**row, "license": "mit", "id": "0"}) + "\n" for row in rows))
+    pq.write_table(pa.Table.from_pylist(rows), folder / "github_1.parquet", row_group_size=4)
+    return {"paths": [f"{folder}/github_*"]}
+
+
+def word_tokenizer(folder: Path) -> dict[str, Any]:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return {"tokenizer": str(folder / "tokenizer.json")}
+
+
+def arxiv(folder: Path) -> dict[str, Any]:
+    import io
+    import tarfile
+
+    def tar_of(files: dict[str, bytes]) -> bytes:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+        return out.getvalue()
+
+    texts = [f"\\section{{{n}}}\n{page['text']}".encode() for n, page in enumerate(PAGES)]
+    papers = {f"0704/0704.{n:04}.gz": gzip.compress(text, mtime=0) for n, text in enumerate(texts)}
+    papers["0704/hep-th0704001.gz"] = gzip.compress(tar_of({"a.tex": texts[0], "b.tex": texts[1]}), mtime=0)
+    for name, some in (("a", dict(list(papers.items())[:9])), ("b", dict(list(papers.items())[9:]))):
+        (folder / f"{name}.tar").write_bytes(tar_of(some))
+    return {"paths": [f"{folder}/*.tar"]}
+
+
 EXAMPLES: dict[str, Example] = {
+    "c4.BadWords": word_list,
+    "c4.Clean": punkt,
+    "c4.Lines": punkt,
+    "code.LettersPerToken": word_tokenizer,
     "dedup.semantic.SemDeDup": centroids,
+    "dedup.sentences.Sentences": punkt,
     "encoder.Embed": encoder,
     "language.FastText": language_model,
     "linear.Score": quality_model,
     "perplexity.KenLM": perplexity_models,
+    "read.arxiv.Arxiv": arxiv,
+    "read.epub.Epub": epub,
+    "read.gutenberg.Gutenberg": gutenberg,
+    "read.github.BigQuery": bigquery,
+    "read.github.Repositories": repositories,
     "read.hub.Hub": hub,
     "read.jsonl.Jsonl": jsonl,
     "read.parquet.Parquet": parquet,
+    "read.stackexchange.Posts": posts,
     "read.warc.Warc": warc,
     "read.wet.Wet": wet,
     "read.wikipedia.Wikipedia": wikipedia,
@@ -164,9 +268,19 @@ COLUMNS: dict[str, list[Any]] = {
     "perplexity": [339.9, 340.0, None, 520.0, 12.5, 3e38, 1.0],
     "bucket": ["head", "middle", "tail", "all", ""],
     "references": ["https://example.com/a\nhttp://example.org", None, ""],
+    "files": ['[["a.tex",1]]', None, '[["",5],["b.tex",9]]'],
+    "site": ["beer.stackexchange.com", "meta.stackoverflow.com", "beer.stackexchange.com", None],
+    "kind": ["question", "answer", "answer", "question", None],
+    "post": [1, 2, 3, None, 5, 6, 2],
+    "parent": [None, 1, 4, 99, 1, None],
+    "score": [3, -1, None, 10, 9],
+    "accepted": [2, None, 3],
+    "licence": ["MIT", None, "gpl-2.0", "MIT OR GPL-3.0-only", "", "bsd-3-clause", "no (expression"],
+    "path": ["src/a.py", "LICENSE", None, "a.c", "x/key.crt", "Makefile", "README.md", "a.min.js"],
     "embedding": [[1, 0, 0, 0], [0.9, 0.1, 0, 0], None, [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 1, 0.99], [-1, 0.5, 0, 0], [0, 1, 0, 0]],
 }
 TYPES = {"embedding": pa.list_(pa.float32(), 4), "language_score": pa.float32(), "quality": pa.float32(), "perplexity": pa.float32()}
+TYPES |= dict.fromkeys(("post", "parent", "score", "accepted"), pa.int64())
 
 TEXTS = (
     "",

@@ -19,7 +19,7 @@ from examples import COLUMNS, EXAMPLES, LONG, TEXTS, TYPES
 from curate import build
 from curate.batch import Batch, Check
 from curate.errors import RecipeError
-from curate.stage import Bad, Filter, Global, Skip, Source, Stage, Trainer
+from curate.stage import Bad, Evidence, Filter, Global, Skip, Source, Stage, Trainer
 from curate.worker import outcome
 
 CATALOGUE = build.catalogue()
@@ -302,7 +302,9 @@ def read(source: Source, target: int) -> list[dict[str, Any]]:
     for shard in pickle.loads(pickle.dumps(source.shards(target))):
         for item in source.read(shard):
             assert not isinstance(item, Bad), item
-            if isinstance(item, Skip):
+            if isinstance(item, Evidence):
+                assert item.table in source.tables
+            if isinstance(item, Skip | Evidence):
                 continue
             assert item.schema.names == ["id", "text", *source.adds]
             assert item["id"].type == pa.string()

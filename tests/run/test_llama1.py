@@ -1,4 +1,5 @@
-"""The recipes llama1 and redpajama1 on a sample whose truth is known: who goes where, what the models are worth, that it repeats.
+"""The recipes llama1 and redpajama1 on a sample of all seven sources whose truth is known: who goes where, what the models are worth,
+that it repeats.
 
 The sample's text is that of the installed packages, so that no number of documents is the same everywhere: what is asserted follows from
 the truth about each record.
@@ -27,6 +28,10 @@ import pyarrow.parquet as pq
 import pytest
 import support
 import yaml
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
 
 from curate import build, known, sample
 from curate import plan as planning
@@ -42,7 +47,7 @@ RECIPES = ("llama1", "redpajama1")
 SMALL = (  # a vocabulary and shards for 800 pages, and all the text of 100 articles instead of their leads
     "models.lm.pieces=3000",
     "models.lm.opening=false",
-    "tokens.tokenizer.train.vocabulary=1000",
+    "tokens.tokenizer.train.vocabulary=2000",
     "engine.shard_bytes=1e5",
 )
 SEPARATING = (  # 200 pages need more epochs than 300,000
@@ -58,6 +63,9 @@ STAGES = {
     "redpajama1": ["read.wet.Wet", "dedup.lines.Lines", "language.FastText", "language.Keep", "perplexity.KenLM", "perplexity.Buckets",
                    "perplexity.Keep", "dedup.exact.Exact", "references.Mark", "linear.Score", "linear.Keep"],
 }  # fmt: skip
+TABLE_1 = {"commoncrawl": 67.0, "c4": 15.0, "github": 4.5, "wikipedia": 4.5, "books": 4.5, "arxiv": 2.5, "stackexchange": 2.0}
+README = {"commoncrawl": 878, "c4": 175, "github": 59, "wikipedia": 24, "books": 26, "arxiv": 28, "stackexchange": 20}  # RedPajama's
+SOURCES = tuple(TABLE_1)
 WELL_KNOWN_SITE = 30  # pages, from which on the lines that all of them hold are a site's
 
 
@@ -67,10 +75,16 @@ class Made:
 
     folder: Path
     lid: str
+    neox: str  # stands for GPT-NeoX's tokenizer, which redpajama1 counts by
     truth: list[dict[str, Any]]
 
-    def settings(self, *more: str) -> tuple[str, ...]:
-        return (f"data={self.folder}", f"models.lid.path={self.lid}", *more)
+    def settings(self, name: str, *more: str) -> tuple[str, ...]:
+        neox = (f"models.neox.path={self.neox}",) if name == "redpajama1" else ()
+        return (f"data={self.folder}", f"models.lid.path={self.lid}", *neox, *more)
+
+    def of(self, source: str) -> list[dict[str, Any]]:
+        """The truth about a folder of the sample."""
+        return [row for row in self.truth if row["file"].startswith(f"{source}/")]
 
     @property
     def crawl(self) -> list[dict[str, Any]]:
@@ -88,20 +102,25 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         patch.setattr(known, "LID", replace(known.LID, digest=hashlib.sha256(data).hexdigest()))
         sample.make(folder / "data", seed=5, documents=1300, wheels=folder)
     truth = [json.loads(line) for line in (folder / "data" / "truth.jsonl").read_text("utf-8").splitlines()]
-    return Made(folder / "data", language_model.train(folder), truth)
+    code = Tokenizer(BPE())
+    code.pre_tokenizer = ByteLevel()
+    files = [p.read_text("utf-8", "replace") for p in sorted((folder / "data" / "github").rglob("*.py"))]
+    code.train_from_iterator(files, BpeTrainer(vocab_size=2000, show_progress=False))
+    code.save(str(folder / "tokenizer.json"))
+    return Made(folder / "data", language_model.train(folder), str(folder / "tokenizer.json"), truth)
 
 
 @pytest.fixture(scope="module")
 def llama1(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("llama1") / "out"
-    support.run("llama1", out, *made.settings(*SMALL, *SEPARATING))
+    support.run("llama1", out, *made.settings("llama1", *SMALL, *SEPARATING))
     return out
 
 
 @pytest.fixture(scope="module")
 def redpajama1(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("redpajama1") / "out"
-    support.run("redpajama1", out, *made.settings(*SMALL, ALONE))
+    support.run("redpajama1", out, *made.settings("redpajama1", *SMALL, ALONE))
     return out
 
 
@@ -186,19 +205,22 @@ def lines_with_numbers(node: yaml.Node) -> Iterator[int]:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_number_of_a_recipe_has_a_comment(name: str) -> None:
-    """On its line; of the mix, also on the line that opens it."""
+    """On its line; of the mix, also on the line that opens it; of what is published, by saying who has published it."""
     text = Path(recipes.builtin()[name]).read_text("utf-8")
     lines = text.split("\n")
     of_mix = lines.index(next(line for line in lines if line.startswith("mix:")))
-    bare = [n for n in sorted(set(lines_with_numbers(yaml.compose(text)))) if "#" not in lines[n]]
-    assert [lines[n] for n in bare if not (n > of_mix and lines[n].startswith("  weights:") and "#" in lines[of_mix])] == []
+    bare = [lines[n] for n in sorted(set(lines_with_numbers(yaml.compose(text)))) if "#" not in lines[n] and "{by: " not in lines[n]]
+    assert [line for line in bare if not (line.startswith(("  weights:", "  max_epochs:")) and "#" in lines[of_mix])] == []
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_is_planned_as_it_stands(name: str, made: Made) -> None:
-    plan = planning.plan(recipes.load(name, made.settings()))
+    plan = planning.plan(recipes.load(name, made.settings(name)))
     assert {t.name for t in plan.trainings} == {"lm", "references", "wikiref"}
-    assert {source: len({s.file.path for s in shards}) for source, shards in plan.inputs.items()} == {"commoncrawl": 4, "wikipedia": 2}
+    files = {source: len({s.file.path for s in shards}) for source, shards in plan.inputs.items()}
+    repositories = len(made.of("github")) if name == "llama1" else 1  # a file of BigQuery's export
+    posts = {"stackexchange": 3, "arxiv": 1, "books": len(made.of("books"))}
+    assert files == {"commoncrawl": 4, "c4": 2, "wikipedia": 2, "github": repositories, **posts}
     chain = [s.name for p in plan.passes if p.source == "commoncrawl" for s in ((p.reader,) if p.reader else ()) + p.chain]
     assert chain == STAGES[name]
 
@@ -215,7 +237,7 @@ def test_the_ledger_closes(each: tuple[str, Path], made: Made) -> None:
         assert row["docs_in"] == row["docs_out"] + sum(row["dropped"].values()) + row["quarantined"], row["stage"]
     for before, after in pairwise(crawl):
         assert (before["docs_out"], before["chars_out"]) == (after["docs_in"], after["chars_in"])
-    for source in ("commoncrawl", "wikipedia"):
+    for source in SOURCES:
         kept = support.documents(out, source)
         last = [row for row in rows if row["source"] == source][-1]
         assert (last["docs_out"], last["chars_out"]) == (len(kept), sum(map(len, kept["text"].to_pylist())))
@@ -260,6 +282,81 @@ def test_a_dropped_document_says_why(each: tuple[str, Path]) -> None:
         found = lines[row["id"]]
         assert len(found["lines"]) == len(found["others"]) > 0
         assert max(found["others"]) > 0
+
+
+# -- the sources that are no web pages ----------------------------------------------------------------------------------------------
+
+
+def funnel(out: Path, source: str) -> dict[str, Counter[str]]:
+    """stage -> rule -> documents dropped."""
+    return {row["stage"]: Counter(row["dropped"]) for row in support.counts(out) if row["source"] == source}  # type: ignore[misc, call-overload]
+
+
+def test_an_edition_of_a_book_goes_and_half_a_book_stays(made: Made, llama1: Path) -> None:
+    books = {row["file"]: row for row in made.of("books")}
+    [edition] = [row for row in books.values() if row["kind"] == "edition"]
+    kept = {f"books/{row['id'].removeprefix('books/').rpartition(':')[0].split(':')[0]}": row for row in documents(llama1, "books")}
+    assert set(books) - set(kept) == {edition["of"]}, "the longer one stays, whatever their order"
+    assert funnel(llama1, "books")["dedup.minhash.Books"] == {"near_duplicate": 1}
+    for file, book in books.items():
+        if file in kept and book["kind"] != "unmarked":
+            assert book["language"] == "de" or kept[file]["text"].startswith(("CHAPTER 1", "PREFACE"))
+            assert "PROJECT GUTENBERG" not in kept[file]["text"].upper()
+            assert kept[file]["title"] == book["title"]
+
+
+def test_papers_are_their_sections_with_their_macros_expanded(made: Made, llama1: Path, redpajama1: Path) -> None:
+    kinds = Counter(row["kind"] for row in made.of("arxiv"))
+    assert funnel(llama1, "arxiv") == {
+        "read.arxiv.Arxiv": {"pdf": kinds["pdf"], "no_tex": kinds["no_tex"]},
+        "latex.Clean": {"no_section": kinds["no_section"], "growth": kinds["bomb"]},
+    }
+    found = documents(llama1, "arxiv")
+    assert len(found) == kinds["project"] + kinds["single"] + kinds["latin1"]
+    for row in found:
+        text = row["text"]
+        assert text.startswith("\\section{")
+        assert text.count("\\section{") == 3, "those of the files that the main one takes in, and not the appendix"
+        assert "e.g." in text
+        assert "(x, y) and (z, w), 5\\% is enough" in text
+        assert not re.search(r"\\(?:eg|pair|R|input)\b|an old draft|to be checked|thebibliography", text)
+    assert Counter(row["encoding"] for row in found)["latin-1"] == kinds["latin1"]
+    assert any("\\pair{y}" in row["text"] for row in documents(redpajama1, "arxiv")), "its cleaner leaves macros with arguments"
+
+
+def test_threads_are_a_question_and_its_answers_in_order_of_score(made: Made, llama1: Path) -> None:
+    posts: dict[str, list[dict[str, Any]]] = {}
+    for row in made.of("stackexchange"):
+        posts.setdefault(row["file"].split("/")[1].removesuffix(".stackexchange.com"), []).append(row)
+    metas = len(posts.pop("lantern.meta"))
+    kinds = Counter(row["kind"] for rows in posts.values() for row in rows)
+    lost = funnel(llama1, "stackexchange")
+    wikis = sum(row["kind"] == "tag_wiki" for row in made.of("stackexchange"))
+    assert lost["read.stackexchange.Posts"] == {"tag_wiki": wikis}
+    assert lost["stackexchange.Largest"] == {"meta_site": metas - (wikis - kinds["tag_wiki"])}
+    assert lost["stackexchange.Pair"] == {"paired": kinds["answer"], "orphan": kinds["orphan"]}
+    threads = documents(llama1, "stackexchange")
+    assert len(threads) == kinds["question"]
+    assert sum(row["text"].count("\nA: ") for row in threads) == kinds["answer"]
+    assert all(row["text"].startswith(f"Q: {row['title']}") and "<p>" not in row["text"] for row in threads)
+
+
+def test_code_is_under_the_licences_of_the_paper(made: Made, llama1: Path, redpajama1: Path) -> None:
+    allowed = {"MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause"}
+    declared = {row["title"]: row.get("licence", "") for row in made.of("github")}
+    for out in (llama1, redpajama1):
+        files = documents(out, "github")
+        assert len({row["text"] for row in files}) == len(files) > 50
+        for row in files:
+            name = row["repo_name"].removeprefix("example/").removesuffix("-1.0")
+            assert declared[name] in allowed, name
+    table = [r for p in sorted((llama1 / "evidence" / "github" / "licences").glob("*.parquet")) for r in pq.read_table(p).to_pylist()]
+    assert {row["repository"].removesuffix("-1.0") for row in table} >= {name for name, licence in declared.items() if licence}
+    assert "without-licence-1.0" not in {row["repo_name"] for row in documents(llama1, "github")}
+
+
+def documents(out: Path, source: str) -> list[dict[str, Any]]:
+    return list(support.documents(out, source).to_pylist())
 
 
 # -- line dedup ---------------------------------------------------------------------------------------------------------------------
@@ -384,9 +481,10 @@ def test_more_of_the_pages_that_are_referred_to_stay(llama1: Path) -> None:
 
 
 def test_the_lock_names_the_digests_of_all_models(each: tuple[str, Path], made: Made) -> None:
-    _, out = each
+    name, out = each
     lock = json.loads((out / "recipe.lock.json").read_text())
-    assert [(m["path"], m["sha256"]) for m in lock["models"]] == [(made.lid, hashlib.sha256(Path(made.lid).read_bytes()).hexdigest())]
+    given = [made.lid, *([made.neox] if name == "redpajama1" else [])]
+    assert {m["path"]: m["sha256"] for m in lock["models"]} == {p: hashlib.sha256(Path(p).read_bytes()).hexdigest() for p in given}
     trained = {f"{m['path']}/{file}": digest for m in lock["trained"].values() for file, digest in m["sha256"].items()}
     assert trained == {path: digest for path, digest in models(out).items() if not path.endswith("card.json")}
     assert {Path(path).name for path in trained} == {
@@ -444,16 +542,21 @@ def test_its_settings_are_those_that_it_names() -> None:
 
 
 def test_the_token_shards_are_proven(each: tuple[str, Path]) -> None:
-    _, out = each
+    name, out = each
     report = verify(str(out))
     assert not report.problems
     assert report.documents > 200
     mix = {row["source"]: row for row in json.loads((out / "tokens" / "manifest.json").read_text())["mix"]}
-    assert set(mix) == {"commoncrawl", "wikipedia"}
+    assert set(mix) == set(SOURCES)
+    table = TABLE_1 if name == "llama1" else README
+    for source, share in mix.items():
+        assert share["weight"] == pytest.approx(table[source] / sum(table.values()))
+        longest = max(map(len, support.documents(out, source)["text"].to_pylist()))  # no token is shorter than a byte of text, about
+        assert 0 <= share["tokens"] - share["target_tokens"] <= 3 * longest, "one document too many at most"
 
 
 def test_the_crawl_alone_gives_the_same_documents(made: Made, llama1: Path, tmp_path: Path) -> None:
-    plan = planning.plan(recipes.load("llama1", made.settings(*SMALL, *SEPARATING), ["commoncrawl"]))
+    plan = planning.plan(recipes.load("llama1", made.settings("llama1", *SMALL, *SEPARATING), ["commoncrawl"]))
     result = running.run(plan, str(tmp_path / "out"), Local(), Lines())
     assert set(result.documents) == {"commoncrawl"}
     assert {p.name for p in (tmp_path / "out" / "documents").iterdir()} == {"commoncrawl"}
@@ -463,7 +566,7 @@ def test_the_crawl_alone_gives_the_same_documents(made: Made, llama1: Path, tmp_
 
 
 def test_batches_change_nothing(made: Made, llama1: Path, tmp_path: Path) -> None:
-    support.run("llama1", tmp_path / "out", *made.settings(*SMALL, *SEPARATING, "engine.batch_rows=37", "engine.partitions=3"))
+    support.run("llama1", tmp_path / "out", *made.settings("llama1", *SMALL, *SEPARATING, "engine.batch_rows=37", "engine.partitions=3"))
     assert support.digests(tmp_path / "out") == support.digests(llama1)
     assert models(tmp_path / "out") == models(llama1)
     assert support.counts(tmp_path / "out") == support.counts(llama1)
@@ -472,7 +575,7 @@ def test_batches_change_nothing(made: Made, llama1: Path, tmp_path: Path) -> Non
 def test_workers_change_nothing(made: Made, llama1: Path, tmp_path: Path) -> None:
     ray = Ray(2)
     try:
-        support.run("llama1", tmp_path / "out", *made.settings(*SMALL, *SEPARATING), executor=ray)
+        support.run("llama1", tmp_path / "out", *made.settings("llama1", *SMALL, *SEPARATING), executor=ray)
     finally:
         ray.close()
     assert support.digests(tmp_path / "out") == support.digests(llama1)
