@@ -92,7 +92,7 @@ def read_stats(out: str) -> list[StageStats]:
         raise CurateError(f"{out}: no finished run: there is no stats.json; `curate run RECIPE --out {out}` makes or goes on with one")
     try:
         return [StageStats.from_json(row) for row in list[dict[str, Any]](store.read_json(path))]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise CurateError(f"{path}: not what a run writes; `curate run RECIPE --out {out}` writes it anew") from None
 
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from curate import store
 from curate.batch import Array, Batch, Check, Mask, at_least, at_most
 from curate.errors import RecipeError
 from curate.stage import Checks, Filter, Model, Transform
@@ -154,17 +154,15 @@ class LettersPerToken(Filter):
         return {"few_letters": at_least(measured / np.maximum(tokens, 1), self.least)}
 
     def check(self) -> None:
-        if not self.tokenizer.name and not store.exists(self._file):
+        if not self.tokenizer.name and not os.path.exists(self._file):
             raise RecipeError(f"{self.name}.tokenizer: no file {self._file}; name a tokenizer.json or a SentencePiece .model")
 
     @property
     def _file(self) -> str:
         """A folder is one that holds a tokenizer.json or a tokenizer.model."""
         path = self.tokenizer.path
-        inside = [
-            f for f in (store.join(path, n) for n in ("tokenizer.json", "tokenizer.model")) if os.path.isdir(path) and store.exists(f)
-        ]
-        return inside[0] if inside else path
+        inside = [os.path.join(path, name) for name in ("tokenizer.json", "tokenizer.model")]
+        return next(filter(os.path.exists, inside), path)
 
     def _count(self, texts: list[str]) -> list[int]:
         if self._file.endswith(".json"):
@@ -173,7 +171,7 @@ class LettersPerToken(Filter):
 
     @cached_property
     def _model(self) -> Any:
-        data = store.read_bytes(self._file)
+        data = Path(self._file).read_bytes()
         if self._file.endswith(".json"):
             os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
             from tokenizers import Tokenizer
