@@ -4,12 +4,18 @@ BIN := .venv/bin
 LID := .venv/models/lid.176.ftz
 PUNKT := .venv/models/punkt_tab.zip
 
+# a few thousand pages are too few for the sizes of the recipe llama1
+SMALL := --set models.lm.opening=false --set tokens.tokenizer.train.vocabulary=8000 --set engine.shard_bytes=1e6
+
 .PHONY: demo test check format clean
 
 demo: .venv/installed  ## the main job on the built-in sample
 	$(BIN)/curate sample sample
 	$(BIN)/curate run quickstart --set data=sample --out runs/quickstart
 	$(BIN)/curate verify runs/quickstart
+	$(BIN)/curate run llama1 --set data=sample --set models.lid.path=sample/models/lid.176.ftz $(SMALL) --out runs/llama1
+	$(BIN)/curate verify runs/llama1
+	$(BIN)/curate stats runs/llama1 --faithful
 
 test: .venv/developed check  ## everything that CI runs
 	-test -f $(LID) || $(BIN)/python -c "from pathlib import Path; from curate import known; known.fetch(known.LID, Path('$(LID)').parent)"
