@@ -5,7 +5,7 @@ LID := .venv/models/lid.176.ftz
 PUNKT := .venv/models/punkt_tab.zip
 
 # a few thousand pages are too few for the sizes of the recipe llama1
-SMALL := --set models.lm.opening=false --set tokens.tokenizer.train.vocabulary=8000 --set engine.shard_bytes=1e6
+SMALL := --set models.lm.opening=false --set models.wikiref.epoch=50 --set models.wikiref.lr=0.5 --set tokens.tokenizer.train.vocabulary=8000 --set engine.shard_bytes=1e6
 
 .PHONY: demo test check format clean
 
