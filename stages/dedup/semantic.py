@@ -167,7 +167,7 @@ class SemDeDup(Guarded):
         verdict = reduced.filter(pa.array(gone))
         removed, compared, clusters = len(verdict), count(_COMPARED), count(_CLUSTERS)
         largest = int(kept[doc == _LARGEST].max(initial=0))
-        facts = {"compared": compared, "removed": removed, "clusters": clusters, "largest_cluster": largest, "copies": count(_COPIES)}
+        facts = {"compared": compared, "removed": removed, "compared_clusters": clusters, "largest_cluster": largest, "copies": count(_COPIES)}
         facts |= {"split_clusters": count(_SPLIT), "pieces": count(_PIECES), "epsilon": self.epsilon}
         if not compared:
             return with_facts(verdict, **facts)
