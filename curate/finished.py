@@ -65,8 +65,7 @@ def table_of(path: str) -> str:
 def publish_indexes(plan: Plan, finished: dict[str, list[Finished]], out: str) -> None:
     """The indexes that barriers keep, each in corpus order, and no others."""
     home = store.join(out, index.FOLDER)
-    made = {store.name(b.folder).rpartition("-")[0]: b for b in plan.barriers if b.stage.remembers}
-    named = {f"{'corpus' if len(b.members) > 1 else b.members[0].source}-{name}": b for name, b in made.items()}
+    named = {b.index: b for b in plan.barriers if b.stage.remembers}
     for stale in store.folders(home) - named.keys():
         store.publish([], [], store.join(home, stale))
         store.remove(store.join(home, stale, index.NAME))

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from curate import plan as planning
 from curate import recipe as recipes
+from curate import run as running
 from curate.errors import CurateError, RecipeError
-from curate.runner import Ray
+from curate.progress import Lines
+from curate.runner import Local, Ray
 
 WORDS = [a + b for a in "bcdfghjklm" for b in ("an", "el", "ir", "on", "ut")]
 BARRIER = {"dedup.minhash.MinHash": {"ngram": 2, "bands": 12, "rows": 2, "threshold": 0.6, "compared": 3, "max_loss": 1, "sample": 20}}
@@ -141,6 +143,35 @@ def test_an_index_is_used_by_any_number_of_workers(first: Path):
 def test_an_index_of_other_settings_is_refused_before_anything_starts(first: Path, changes: dict[str, Any], named: str):
     with pytest.raises(RecipeError, match=rf"recipe\.yaml:\d+: corpus\[0\].*{named}"):
         run(first, "refused", ["b"], {"index": index_of(first / "first" / "run")} | changes)
+
+
+KEPT = {"dedup.minhash.MinHash": {"keep_index": True}}
+
+
+def planned(folder: Path, own: dict[str, list[Any]], corpus: list[Any]) -> planning.Plan:
+    """Sources of their own stages, each of which reads the dump a."""
+    sources = {name: [{"read.parquet.Parquet": {"paths": [f"{folder}/a"]}}, *stages] for name, stages in own.items()}
+    return planning.plan(recipes.load(support.write_recipe(folder, folder, RECIPE, sources=sources, corpus=corpus)))
+
+
+@pytest.mark.parametrize(
+    ("own", "corpus", "name", "places"),
+    [
+        ({"a": [KEPT]}, [KEPT], "a-dedup.minhash.MinHash", (r"corpus\[0\]", r"sources\.a\[1\]")),
+        ({"a": [KEPT, KEPT]}, [], "a-dedup.minhash.MinHash", (r"sources\.a\[2\]", r"sources\.a\[1\]")),
+        ({"a": [], "b": []}, [KEPT, KEPT], "corpus-dedup.minhash.MinHash", (r"corpus\[1\]", r"corpus\[0\]")),
+    ],
+)
+def test_two_indexes_of_one_name_are_refused(first: Path, own: Any, corpus: Any, name: str, places: tuple[str, str]):
+    with pytest.raises(RecipeError, match=rf"{places[0]}.*keeps its index as index/{name}, and so does .*{places[1]}"):
+        planned(first, own, corpus)
+
+
+def test_indexes_of_several_names_are_all_kept(first: Path, tmp_path: Path):
+    made = planned(first, {"a": [KEPT], "b": [KEPT]}, [KEPT])
+    running.run(made, str(tmp_path), Local(), Lines())
+    kept = ["a-dedup.minhash.MinHash", "b-dedup.minhash.MinHash", "corpus-dedup.minhash.MinHash"]
+    assert sorted(p.name for p in (tmp_path / "index").iterdir()) == kept
 
 
 def test_what_is_no_index_is_refused(first: Path, tmp_path: Path):
