@@ -136,7 +136,7 @@ class MinHash(Guarded):
         return (signature, count, whole), (offsets, found, whole)
 
     def sets(self, batch: Batch) -> tuple[Array, Array, Array]:
-        """The distinct shingles of each document, see `shingles.sets`; and the hash of all its units, or of its bytes where it has too few."""
+        """The distinct shingles of each document, see `shingles.sets`; and the hash of all its units, or of its bytes if it has too few."""
         offsets, found, whole, has = shingles.sets(*batch.utf8, *self.table, self.ngram, self.unit == "characters", self.least)
         _by_bytes(batch, ~has, whole, offsets, found)
         return offsets, found, whole

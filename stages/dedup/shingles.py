@@ -288,7 +288,7 @@ def distinct(found, count, scratch, held, out, at):
 
 @njit(cache=True)
 def enough(found, count, least):
-    """Whether there are `least` distinct values among found[:count], which need not be in order. Most texts are judged by their first few."""
+    """Whether there are `least` distinct values among found[:count], which are in any order: the first few tell, as a rule."""
     if count < least:
         return False
     seen = np.empty(least, found.dtype)

@@ -69,6 +69,8 @@ class Verified(Second):
             gone, kept, alike, more = self._compared(keys)
         else:
             gone, kept, alike, more = self._united(keys)
+        if "rank" in keys.column_names:
+            more |= {"ranked": len(keys), "lacking": keeper.lacking(keys["rank"].to_numpy(), self.of.keeper)}
         ids = keys["id"]
         doc = keys["doc"].to_numpy()
         facts |= more | _clusters(ids, kept)

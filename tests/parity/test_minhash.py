@@ -330,13 +330,25 @@ def test_only_documents_that_agree_in_the_columns_of_within_meet(tmp_path: Path)
     assert {d: k for d, (k, _) in found.items()} == {2: 0, 4: 1, 5: 3}
 
 
+def test_proposed_documents_without_what_the_keeper_goes_by_are_counted(tmp_path: Path):
+    base = " ".join(vocabulary(random.Random(1), 60))
+    columns = {"date": ["2020-01-01", None, "soon"], "quality": ["0.1", "good", None]}
+    for number, (stage, what) in enumerate([(MinHash(keeper="newest"), "date"), (MinHash(keeper="best", score="quality"), "number in")]):
+        dropped(stage, [base, base, f"{base} more"], tmp_path / str(number), **columns)
+        facts = read_facts(tmp_path / str(number))
+        assert facts["undated"] + facts["unscored"] == 2
+        assert any(f"2 of 3 documents have no {what}" in sentence for sentence in facts["warns"])
+
+
 def test_documents_without_a_shingle_go_only_for_equal_bytes_or_not_at_all(tmp_path: Path):
     texts = ["", "one", "One!", "two words", "two  words", "", "...", "one", "12 45", "67 89"]
     assert dropped(MinHash(), texts, tmp_path / "a") == {5: (0, 1.0), 7: (1, 1.0)}
     assert dropped(MinHash(short="keep"), texts, tmp_path / "b") == {}
 
 
-@pytest.mark.parametrize("stage", [MinHash(), MinHash(sketch="fast"), MinHash(verify=False), Nemotron(ignore=("punctuation", "digits"), few=16)])
+@pytest.mark.parametrize(
+    "stage", [MinHash(), MinHash(sketch="fast"), MinHash(verify=False), Nemotron(ignore=("punctuation", "digits"), few=16)]
+)
 def test_documents_of_which_next_to_nothing_is_left_go_only_for_equal_bytes(stage: MinHash, tmp_path: Path):
     """Emoji are symbols, and numbers are all 0: what is left of such texts is alike, and they are not."""
     rng = random.Random(1)

@@ -86,7 +86,7 @@ def test_identical_texts_are_shown_from_their_beginning(out: Path):
     assert f"\n    {' '.join(first)} " in told
 
 
-def test_pairs_that_are_identical_are_not_just_above_the_threshold(out: Path):
+def test_pairs_that_are_identical_are_not_just_above_the_threshold():
     fates = pa.table({"id": ["b", "c"], "kept_id": ["a", "a"], "value": [1.0, 0.9], "limit": [0.8, 0.8]})
     made = duplicates.Deduplication("dedup.minhash.MinHash", ["web"], True, {}, {}, {}, {})
     duplicates._show(made, fates, {})
