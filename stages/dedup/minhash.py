@@ -15,7 +15,7 @@ Cost: 16 bytes a band and document in the exchange; then, of documents in compon
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -62,7 +62,7 @@ class MinHash(Guarded):
     few: Annotated[int, Field(ge=1, le=1000)] = 8  # too little, if `exact`: fewer distinct shingles; ours: a table of numbers has one
     sketch: Literal["independent", "fast"] = "independent"  # ours: permutations; fast: similarity sketching, half the time
     compared: Annotated[int, Field(ge=1, le=1000)] = 8  # ours: kept documents of a band that one is compared with
-    memory: Annotated[float, Field(ge=1e6)] = 1e9  # bytes for finding components; beyond, files; ours
+    memory: Annotated[float, Field(ge=1e6, le=1e15)] = 1e9  # bytes for finding components; beyond, files; ours
     sample: Annotated[int, Field(ge=0, le=20_000)] = 2000  # ours: documents that are compared each with each, to estimate recall
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     index: Model | None = None  # index.json of an earlier run: its documents stay, and new ones that are like them go
@@ -76,6 +76,13 @@ class MinHash(Guarded):
         keeping.check(self.keeper, self.score)
         if bool(self.bands) != bool(self.rows):
             raise CurateError(f"bands is {self.bands} and rows is {self.rows}; give both, or 0 for both: then the threshold chooses")
+        if self.threshold == 1 and not self.inclusive:
+            raise CurateError("threshold: 1 with inclusive: false drops nothing, as nothing is more similar than 1; give a lower threshold")
+        if not self.verify and self.bands and self.threshold != _default(self, "threshold"):
+            raise CurateError(
+                f"threshold: {self.threshold:g} decides nothing where verify is false and bands are given; give verify: true, or "
+                "bands: 0, rows: 0, and it chooses the bands, or leave it out"
+            )
         if (self.index or self.keep_index) and not self.verify:
             raise CurateError("an index needs verify: true: without, new documents join what was apart, and nothing of before would hold")
         if self.index and self.index.path:
@@ -234,6 +241,10 @@ class MinHash(Guarded):
 VERDICT = pa.schema({"doc": pa.int64(), "key": pa.uint64()})
 
 
+def _default(stage: MinHash, name: str) -> Any:
+    return next(f.default for f in fields(stage) if f.name == name)
+
+
 def _by_bytes(batch: Batch, short: Array, whole: Array, offsets: Array, found: Array) -> None:
     """Of documents that are too short, put the hash of their bytes in place of that of their units, and of what was left of them.
 
@@ -322,19 +333,32 @@ class Nemotron(MinHash):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
 
 
+REDPAJAMA = {0.7: (14, 9), 0.8: (9, 13), 0.9: (5, 25), 1.0: (1, 128)}  # (bands, rows) of each threshold
+
+
 @dataclass(frozen=True)
 class RedPajama(MinHash):
     """As MinHash, by the settings of RedPajama-V2 (its app/src/dedupe): 13 words, 128 permutations.
 
-    Its bands, by threshold: 0.7: 14 x 9, 0.8: 9 x 13, 0.9: 5 x 25, 1.0: 1 x 128.
+    Its bands, by `threshold`: 0.7: 14 x 9, 0.8: 9 x 13, 0.9: 5 x 25, 1.0: 1 x 128. There are no others.
     """
 
     ngram: Annotated[int, Field(ge=1, le=1000)] = 13  # words
     ignore: tuple[Difference, ...] = ("case", "punctuation", "accents")  # its normalisation
-    bands: Annotated[int, Field(ge=0, le=2000)] = 9
-    rows: Annotated[int, Field(ge=0, le=500)] = 13
+    bands: Annotated[int, Field(ge=0, le=2000)] = 0  # by the threshold
+    rows: Annotated[int, Field(ge=0, le=500)] = 0
     verify: bool = False  # the signatures are published, clusters left to the user
     short: Literal["exact", "keep"] = "keep"  # fewer than 13 words: no signature
+
+    def check(self) -> None:
+        if not self.bands and self.threshold not in REDPAJAMA:
+            known = ", ".join(f"{t:g}" for t in REDPAJAMA)
+            raise CurateError(f"threshold: {self.threshold:g} has no bands in RedPajama-V2; take one of {known}, or dedup.minhash.MinHash")
+        super().check()
+
+    @property
+    def banding(self) -> tuple[int, int]:
+        return (self.bands, self.rows) if self.bands else REDPAJAMA[self.threshold]
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,9 @@ class SemDeDup(Guarded):
         similarity, kept, at = np.full(len(batch), np.nan), np.full(len(batch), -1, np.int64), np.full(len(batch), -1, np.int64)
         similarity[row], kept[row], at[row] = verdict["similarity"].to_numpy(), verdict["kept"].to_numpy(), np.arange(len(row))
         ids = verdict["kept_id"].take(pa.array(at, mask=at < 0)).cast(pa.string()).combine_chunks()
-        return {"semantic_duplicate": Check(kept < 0, similarity, 1 - self.epsilon, kept, ids)}
+        limit = 1 - self.epsilon
+        similarity[row] = np.maximum(similarity[row], limit)  # cosines of float32 that differ by less than GUARD are equal
+        return {"semantic_duplicate": Check(kept < 0, similarity, limit, kept, ids)}
 
 
 class _Counts:

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import support
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from near_duplicates import corpus, dropped, edited, greedy, jaccard, shingles, vocabulary
+from near_duplicates import corpus, dropped, edited, greedy, jaccard, shards, shingles, vocabulary
 
 from curate.batch import Batch
 from curate.build import build
-from curate.errors import CurateError
+from curate.errors import CurateError, RecipeError
 from stages.dedup import components, estimate, signatures
 from stages.dedup import shingles as shingling
 from stages.dedup.exact import Exact
@@ -473,6 +474,9 @@ def test_a_drawn_sample_estimates_what_all_pairs_would_say(tmp_path: Path):
         ({"keeper": "best"}, "best"),
         ({"score": "quality"}, "score"),
         ({"verify": False, "keep_index": True}, "verify: true"),
+        ({"threshold": 1.0, "inclusive": False}, "nothing is more similar than 1"),
+        ({"threshold": 0.5, "verify": False}, "threshold: 0.5 decides nothing where verify is false"),
+        ({"threshold": 0.5, "verify": False, "bands": 0, "rows": 0}, None),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings_: dict, message: str | None):
@@ -482,6 +486,44 @@ def test_settings_that_make_no_sense_are_refused(settings_: dict, message: str |
         return
     with pytest.raises(CurateError, match=message):
         stage.check()
+
+
+@pytest.mark.parametrize(("threshold", "banding"), [(0.7, (14, 9)), (0.8, (9, 13)), (0.9, (5, 25)), (1.0, (1, 128))])
+def test_redpajama_has_bands_for_four_thresholds_and_no_others(threshold: float, banding: tuple[int, int]):
+    stage = build("dedup.minhash.RedPajama", {"threshold": threshold})
+    stage.check()
+    assert isinstance(stage, RedPajama)
+    assert stage.banding == banding
+    with pytest.raises(CurateError, match=r"threshold: 0\.75 has no bands in RedPajama-V2; take one of 0\.7, 0\.8, 0\.9, 1"):
+        RedPajama(threshold=0.75).check()
+
+
+@pytest.mark.parametrize(
+    ("stage", "settings_"),
+    [
+        ("dedup.minhash.MinHash", {"memory": float("inf")}),
+        ("dedup.substring.ExactSubstring", {"least": -1}),
+        ("dedup.substring.ExactSubstring", {"min_bytes": -4}),
+        ("dedup.substring.ExactSubstring", {"merge": float("nan")}),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused_by_name(stage: str, settings_: dict):
+    with pytest.raises(RecipeError, match=rf"{stage}.{next(iter(settings_))}: expected (greater|less) than"):
+        build(stage, settings_)
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.7, 0.9])
+def test_what_goes_at_the_threshold_has_a_similarity_that_is_not_below_it(threshold: float, tmp_path: Path):
+    """Of a hundred shingles in all so many are shared; 0.7 and 0.9 are less as float32."""
+    own = round(100 * (1 - threshold))
+    known = vocabulary(random.Random(2), 400)
+    words = list(dict.fromkeys(known))[:100]
+    texts = [" ".join(words), " ".join(words[:-own])]
+    folder = tmp_path / "a"
+    folder.mkdir()
+    stage = MinHash(ngram=1, threshold=threshold, bands=60, rows=1)
+    [verdict] = support.decided(stage, shards(texts, 1), folder)
+    assert verdict.rows(0, 2)["similarity"].to_pylist() == [threshold]
 
 
 def test_a_document_repeated_and_nothing_repeated(tmp_path: Path):
