@@ -6,13 +6,13 @@ import json
 import math
 from collections import Counter
 
-from curate import lock, store
+from curate import index, lock, store
 from curate.documents import kept_instead
-from curate.errors import BudgetError, RecipeError
+from curate.errors import BudgetError, CurateError, RecipeError
 from curate.finished import Finished
 from curate.plan import Pass, Plan
 from curate.runner import Executor
-from curate.stage import Guarded, Resources
+from curate.stage import Global, Guarded, Resources
 
 CLUSTER_PROBES = 64  # items, spread over the workers of a cluster, that look whether OUT is there
 EARLY_RECORDS = 10_000  # before a share of bad ones says something about the rest
@@ -35,6 +35,17 @@ def check_apart(plan: Plan, out: str) -> None:
                 if shard.file.path.startswith(store.join(out, kind) + "/"):
                     place = plan.recipe.sources[source][0].place
                     raise RecipeError(f"{place}: reads {shard.file.path}, which is this run's own: name another --out, or narrower paths")
+
+
+def check_indexes(plan: Plan) -> None:
+    """Raise RecipeError for an index of an earlier run that is not whole, before anything is read."""
+    for steps in (*plan.recipe.sources.values(), plan.recipe.corpus):
+        for step in steps:
+            if isinstance(step.stage, Global) and step.stage.earlier:
+                try:
+                    index.earlier(step.stage.earlier)
+                except CurateError as error:
+                    raise RecipeError(f"{step.place}: {error}") from None
 
 
 def check_shared(out: str, executor: Executor) -> None:

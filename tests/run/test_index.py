@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
-from curate.errors import CurateError, RecipeError
+from curate.errors import RecipeError
 from curate.progress import Lines
 from curate.runner import Local, Ray
 
@@ -182,12 +182,19 @@ def test_what_is_no_index_is_refused(first: Path, tmp_path: Path):
         run(first, "refused", ["b"], {"index": str(tmp_path / "nowhere" / "index.json")})
 
 
-def test_an_index_with_a_file_missing_is_refused(first: Path, tmp_path: Path):
+@pytest.mark.parametrize("damage", ["missing", "empty", "foreign"])
+@pytest.mark.parametrize("end", ["arrow", "parquet"])
+def test_an_index_with_a_file_that_is_not_its_own_is_refused_before_anything_is_read(first: Path, tmp_path: Path, damage: str, end: str):
     home = Path(index_of(first / "first" / "run")).parent
     shutil.copytree(home, tmp_path / "copy")
-    next((tmp_path / "copy").glob("*.arrow")).unlink()
-    with pytest.raises(CurateError, match=r"\.index\.arrow is not as .*index\.json says"):
-        run(first, "refused", ["b"], {"index": str(tmp_path / "copy" / "index.json")})
+    victim = sorted((tmp_path / "copy").glob(f"*.{end}"))[-1]
+    victim.unlink()
+    if damage != "missing":
+        victim.write_bytes(b"" if damage == "empty" else b"of another run")
+    found = {"missing": "it is not there", "empty": "it has 0", "foreign": "it has 14"}[damage]
+    with pytest.raises(RecipeError, match=rf"corpus\[0\].*\.index\.{end} is not as .*index\.json says .*: {found}; copy"):
+        run(first, f"refused-{tmp_path.name}", ["b"], {"index": str(tmp_path / "copy" / "index.json")})
+    assert not (first / f"refused-{tmp_path.name}" / "run" / "passes").exists()
 
 
 def test_an_index_that_is_no_longer_kept_goes(first: Path):
