@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from curate import lock, store
 from curate.barriers import FACTS_FILE
-from curate.errors import CurateError, RecipeError
+from curate.errors import CurateError, RecipeError, printable
 
 FILES = 200  # of fates that are read; of more, so many evenly spread
 CLUSTERS, PAIRS = 5, 5  # that are shown
@@ -185,7 +185,7 @@ def report(out: str, as_json: bool = False) -> str:
     made = deduplications(out)
     if as_json:
         return json.dumps([{**vars(d), **{k: _plain(vars(d)[k]) for k in ("above", "below", "examples")}} for d in made], indent=1)
-    return "\n\n".join(_told(d) for d in made)
+    return printable("\n\n".join(_told(d) for d in made), "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -250,4 +250,4 @@ def _parted(words: list[list[str]]) -> list[tuple[list[str], int]]:
 def _shown(words: list[str], first: int) -> str:
     begin = max(first - LEAD, 0)
     text = ("... " if begin else "") + " ".join(words[begin : begin + 100])
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return printable(text)
