@@ -59,7 +59,7 @@ class MinHash(Guarded):
     score: str = ""  # column for the keeper `best`
     within: tuple[str, ...] = ()  # columns in which duplicates agree: [source], [language], [dump]; FineWeb: per dump; Llama 3: over all
     short: Literal["exact", "keep"] = "exact"  # too little text to compare; ours: equal bytes decide; datatrove: keep what has no shingle
-    few: Annotated[int, Field(ge=1, le=1000)] = 8  # too little, if `exact`: fewer distinct shingles; ours: a table of numbers has one
+    few: Annotated[int, Field(ge=1, le=1000)] = 5  # too little: fewer distinct shingles; ours: sets of fewer are 0.8 alike only if equal
     sketch: Literal["independent", "fast"] = "independent"  # ours: permutations; fast: similarity sketching, half the time
     compared: Annotated[int, Field(ge=1, le=1000)] = 8  # ours: kept documents of a band that one is compared with
     memory: Annotated[float, Field(ge=1e6, le=1e15)] = 1e9  # bytes for finding components; beyond, files; ours

@@ -348,16 +348,15 @@ def test_documents_without_a_shingle_go_only_for_equal_bytes_or_not_at_all(tmp_p
 
 
 @pytest.mark.parametrize(
-    "stage", [MinHash(), MinHash(sketch="fast"), MinHash(verify=False), Nemotron(ignore=("punctuation", "digits"), few=16)]
+    "stage", [MinHash(), MinHash(sketch="fast"), MinHash(verify=False), Nemotron(ignore=("punctuation", "digits"), few=8)]
 )
 def test_documents_of_which_next_to_nothing_is_left_go_only_for_equal_bytes(stage: MinHash, tmp_path: Path):
     """Emoji are symbols, and numbers are all 0: what is left of such texts is alike, and they are not."""
     rng = random.Random(1)
     emoji = ["".join(rng.choices("\U0001f600\U0001f601\U0001f602\U0001f603", k=40)) for _ in range(60)]
     tables = ["\n".join(" ".join(f"{rng.random():.4f}" for _ in range(6)) for _ in range(20)) for _ in range(60)]
-    lists = ["\n".join(f"a {rng.random():.3f}, b {rng.random():.3f}" for _ in range(20)) for _ in range(60)]
-    texts = [*emoji, *tables, *lists, "...", "", tables[3], emoji[4], lists[5]]
-    assert dropped(stage, texts, tmp_path).keys() == {182, 183, 184}
+    texts = [*emoji, *tables, "...", "", tables[3], emoji[4]]
+    assert dropped(stage, texts, tmp_path).keys() == {122, 123}
 
 
 def test_symbols_alone_are_judged_as_exact_judges_them(tmp_path: Path):
@@ -367,9 +366,9 @@ def test_symbols_alone_are_judged_as_exact_judges_them(tmp_path: Path):
 
 
 def test_how_little_is_too_little_is_a_parameter(tmp_path: Path):
-    texts = ["a b c d e f g h i", "a b c d e f g h i!"]  # five shingles each
-    assert dropped(MinHash(), texts, tmp_path / "a") == {}
-    assert dropped(MinHash(few=5), texts, tmp_path / "b") == {1: (0, 1.0)}
+    texts = ["a b c d e f g h i", "a b c d e f g h i!", "a b c d e f g h", "a b c d e f g h!"]  # five shingles, and four
+    assert dropped(MinHash(), texts, tmp_path / "a") == {1: (0, 1.0)}
+    assert dropped(MinHash(few=4), texts, tmp_path / "b").keys() == {1, 2, 3}
     assert dropped(MinHash(few=6), texts, tmp_path / "c") == {}
 
 
