@@ -46,7 +46,7 @@ def merged(stage: MinHash, found: list[dict[str, Any]]) -> dict[str, Any]:
     if clusters:
         head, size = out["largest"][0]
         says.append(f"{clusters.total():,} clusters; the largest, of {size:,} documents, is that of {head}")
-    warns = keeper.warned(lacking, ranked, stage.keeper, stage.score)
+    warns = keeper.warned(lacking, ranked, stage.keeper, stage.score, "documents that bands propose")
     if out["templates"]["bands"]:
         head, size = out["templates"]["largest"][0]
         warns.append(

@@ -76,11 +76,11 @@ def counted(lacking: int, keeper: str) -> dict[str, int]:
     return {"undated": lacking if keeper == "newest" else 0, "unscored": lacking if keeper in ("best", "quality") else 0}
 
 
-def warned(lacking: int, of: int, keeper: str, score: str) -> list[str]:
+def warned(lacking: int, of: int, keeper: str, score: str, what: str = "documents") -> list[str]:
     """What is said of documents that lack what the policy goes by."""
     if not lacking:
         return []
-    have = f"{lacking:,} of {of:,} documents have"
+    have = f"{lacking:,} of {of:,} {what} have"
     if keeper == "newest":
         return [f"{have} no date that can be read, and count as the oldest"]
     return [f"{have} no number in the column {score}, and count as the worst"]

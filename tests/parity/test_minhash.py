@@ -338,7 +338,7 @@ def test_proposed_documents_without_what_the_keeper_goes_by_are_counted(tmp_path
         dropped(stage, [base, base, f"{base} more"], tmp_path / str(number), **columns)
         facts = read_facts(tmp_path / str(number))
         assert facts["undated"] + facts["unscored"] == 2
-        assert any(f"2 of 3 documents have no {what}" in sentence for sentence in facts["warns"])
+        assert any(f"2 of 3 documents that bands propose have no {what}" in sentence for sentence in facts["warns"])
 
 
 def test_documents_without_a_shingle_go_only_for_equal_bytes_or_not_at_all(tmp_path: Path):

@@ -140,9 +140,9 @@ def test_the_rows_of_curators_own_test() -> None:
 def test_exactly_at_the_limit_semdedup_keeps_and_curator_removes() -> None:
     pair = [(1.0, 0.0), (0.6, 0.8)]
     assert judged(pair, epsilon=0.4, scores=[2, 1]).gone == []
-    curator = judged(pair, epsilon=0.4, scores=[2, 1], inclusive=True)
-    assert curator.gone == [1]
-    assert curator.similarity[1] >= 1 - 0.4
+    assert judged(pair, epsilon=0.4, scores=[2, 1], inclusive=True).gone == [1]
+    as_float32 = judged([(1.0, 0.0), (0.7, 0.51**0.5)], epsilon=0.3, scores=[2, 1], inclusive=True)
+    assert as_float32.similarity == {1: 1 - 0.3}  # and not 0.69999999, below the limit in the same fate
     assert judged(pair, epsilon=0.4001, scores=[2, 1]).gone == [1]
     assert judged(pair, epsilon=0.3999, scores=[2, 1], inclusive=True).gone == []
     for against in ("seen", "kept"):  # what is like nothing stays whatever the limit

@@ -107,6 +107,17 @@ def test_dumps_added_one_by_one_give_what_all_at_once_gives(seed: int, sizes: tu
         previous = {"index": index_of(out)}
 
 
+def test_documents_of_which_nothing_is_left_meet_those_of_an_index_by_their_bytes(tmp_path: Path):
+    texts = {"a": ["\U0001f600", "...", "1.5 2.5 3.5", ""], "b": ["\U0001f601", "...", "7.5 9.5 8.5", "1.5 2.5 3.5", "!"]}
+    for name, some in texts.items():
+        write(tmp_path, name, some)
+    made = run(tmp_path, "a-alone", ["a"], {"keep_index": True})
+    out = run(tmp_path, "b-added", ["b"], {"index": index_of(made)})
+    assert kept(out, ["b"]) == ["b/0.parquet:0", "b/0.parquet:2", "b/0.parquet:4"]
+    assert fates(out, "b") == {"b/0.parquet:1": ("a/0.parquet:1", 1.0), "b/0.parquet:3": ("a/0.parquet:2", 1.0)}
+    assert fates(run(tmp_path, "both", ["a", "b"]), "b") == fates(out, "b")
+
+
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("index")
