@@ -259,9 +259,7 @@ class Guarded(Global):
     whole sources elsewhere. Documents count, and of one that rewrites texts its source's characters as well.
     """
 
-    max_loss: Annotated[float, Field(ge=0, le=1)] = (
-        0.9  # of a source, or a language or dump in it, that may go (1: all); ours: FineWeb's oldest dumps lost so much
-    )
+    max_loss: Annotated[float, Field(ge=0, le=1)] = 0.9  # of a source, language or dump, that may go; ours: FineWeb's oldest lost so much
     watched: ClassVar[tuple[str, ...]] = ("language", "dump")  # columns by whose values losses are counted, where they are there
 
     @property

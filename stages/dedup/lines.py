@@ -40,7 +40,7 @@ class Lines(Guarded):
     blank: Literal["line", "keep"] = "line"  # cc_net: a line like others, so in practice all go; keep: never counted, never removed
     repeats: Literal["first", "keep"] = "first"  # of a line within one document; cc_net: the first stays
     normalise: bool = True  # as cc_net's normalize_for_dedup; false: lines are only stripped
-    max_loss: Annotated[float, Field(ge=0, le=1)] = field(default=0.95, kw_only=True)  # ours: CCNet's rule takes 58 to 72 % of dumps
+    max_loss: Annotated[float, Field(ge=0, le=1)] = field(default=0.95, kw_only=True)  # share that may go; ours: CCNet takes 58 to 72 %
     hash: Literal["fast", "sha1"] = "fast"  # ours: as rare collisions, faster; sha1: cc_net's 64 bits, equal to its files
 
     def groups(self, docs: Sequence[int]) -> list[int]:

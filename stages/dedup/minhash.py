@@ -345,8 +345,8 @@ class RedPajama(MinHash):
 
     ngram: Annotated[int, Field(ge=1, le=1000)] = 13  # words
     ignore: tuple[Difference, ...] = ("case", "punctuation", "accents")  # its normalisation
-    bands: Annotated[int, Field(ge=0, le=2000)] = 0  # by the threshold
-    rows: Annotated[int, Field(ge=0, le=500)] = 0
+    bands: Annotated[int, Field(ge=0, le=2000)] = 0  # its own for the threshold
+    rows: Annotated[int, Field(ge=0, le=500)] = 0  # likewise
     verify: bool = False  # the signatures are published, clusters left to the user
     short: Literal["exact", "keep"] = "keep"  # fewer than 13 words: no signature
 

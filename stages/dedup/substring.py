@@ -41,14 +41,10 @@ class ExactSubstring(Guarded):
     """Cut out of documents what stands at least twice in the corpus, `least` tokens or bytes in a row or longer."""
 
     unit: Unit = "tokens"  # ours: words and symbols; Lee et al. 2021 have a model's tokens; bytes: of UTF-8, cut at whole characters
-    least: Annotated[int, Field(ge=0, le=1_000_000)] = (
-        0  # units in a row; 0: 50 tokens (Lee et al. 2021, 4.1) or 100 bytes (their tool, 2 bytes a token)
-    )
+    least: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # in a row; 0: 50 tokens (Lee et al. 2021, 4.1), 100 bytes (their tool)
     keep_first: bool = False  # of the copies of a window; false: all of them go, as with the script that comes with their tool
     merge: Annotated[float, Field(gt=0, le=1)] = 1.0  # spans are joined where so much of what is joined is covered; datamap-rs: 0.95
-    min_bytes: Annotated[int, Field(ge=0, le=1_000_000_000)] = (
-        1  # other than white space that must be left of a document that lost some; ours
-    )
+    min_bytes: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1  # not white space, that must be left where some went; ours
     group: Annotated[int, Field(ge=0)] = 0  # shards that are compared with each other, 0: all; Nemotron-CC: 100 GB at a time
 
     def groups(self, docs: Sequence[int]) -> list[int]:
