@@ -41,7 +41,10 @@ def vectors_of(column: pa.Array, name: str) -> tuple[Array, Array, Array]:
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)) or not pa.types.is_floating(
         kind.value_type
     ):
-        raise CurateError(f"column {name} holds {kind}; expected embeddings, lists of float16, float32 or float64, as encoder.Embed adds")
+        raise CurateError(
+            f"column {name} holds {kind}; expected embeddings, lists of float16, float32 or float64, as encoder.Embed adds. What a reader "
+            "keeps of its input becomes text: let encoder.Embed make them in this run, or a transform of your own put the lists there"
+        )
     rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
     lists = column.drop_null() if column.null_count else column
     lengths = pc.unique(pc.list_value_length(lists)).to_pylist()

@@ -6,13 +6,13 @@ import json
 import math
 from collections import Counter
 
-from curate import lock, store
+from curate import index, lock, store
 from curate.documents import kept_instead
-from curate.errors import BudgetError, RecipeError
+from curate.errors import BudgetError, CurateError, RecipeError
 from curate.finished import Finished
 from curate.plan import Pass, Plan
 from curate.runner import Executor
-from curate.stage import Guarded, Resources
+from curate.stage import Global, Guarded, Resources
 
 CLUSTER_PROBES = 64  # items, spread over the workers of a cluster, that look whether OUT is there
 EARLY_RECORDS = 10_000  # before a share of bad ones says something about the rest
@@ -35,6 +35,17 @@ def check_apart(plan: Plan, out: str) -> None:
                 if shard.file.path.startswith(store.join(out, kind) + "/"):
                     place = plan.recipe.sources[source][0].place
                     raise RecipeError(f"{place}: reads {shard.file.path}, which is this run's own: name another --out, or narrower paths")
+
+
+def check_indexes(plan: Plan) -> None:
+    """Raise RecipeError for an index of an earlier run that is not whole, before anything is read."""
+    for steps in (*plan.recipe.sources.values(), plan.recipe.corpus):
+        for step in steps:
+            if isinstance(step.stage, Global) and step.stage.earlier:
+                try:
+                    index.earlier(step.stage.earlier)
+                except CurateError as error:
+                    raise RecipeError(f"{step.place}: {error}") from None
 
 
 def check_shared(out: str, executor: Executor) -> None:
@@ -81,22 +92,30 @@ GUARD_EXAMPLES = 3
 
 
 def check_loss(stage: Guarded, source: str, result: Finished, home: str) -> None:
-    """Raise BudgetError where a barrier has dropped more of a source, or of one of its languages or dumps, than it may."""
+    """Raise BudgetError where a barrier has dropped more of a source, or of one of its languages or dumps, than it may; or has taken more
+    of the source's characters, if it rewrites texts.
+    """
     row = result.rows[0]
     groups = [(source, row.docs_in, row.docs_in - row.docs_out)]
     for column, counts in row.entered.items():
         groups += [(f"{source}, {column} {value or 'unknown'}", n, row.lost[column][value]) for value, n in counts.items()]
     worst = max(groups, key=lambda g: g[2] / g[1] if g[1] >= GUARDED_DOCUMENTS else 0.0)
-    if worst[1] < GUARDED_DOCUMENTS or worst[2] <= stage.max_loss * worst[1]:
+    if worst[1] >= GUARDED_DOCUMENTS and worst[2] > stage.max_loss * worst[1]:
+        lost, of, whole = f"{worst[2]:,} of the {worst[1]:,} documents", worst[0], worst[2] / worst[1]
+    elif row.chars_rewritten > 0 and row.docs_in >= GUARDED_DOCUMENTS and row.chars_in - row.chars_out > stage.max_loss * row.chars_in:
+        gone = row.chars_in - row.chars_out
+        lost, of, whole = f"{gone:,} of the {row.chars_in:,} characters", source, gone / row.chars_in
+    else:
         return
     kept: Counter[str] = Counter()
     for part in result.parts:
         kept.update(kept_instead(part.path.removesuffix(".parquet") + ".fates.parquet", stage.name))
     examples = "; ".join(f"{n:,} in favour of {name}" for name, n in kept.most_common(GUARD_EXAMPLES))
+    evidence = "What is left of the texts, and the fates," if row.chars_rewritten > 0 else "The fates"
     raise BudgetError(
-        f"{stage.name} drops {worst[2]:,} of the {worst[1]:,} documents of {worst[0]} ({worst[2] / worst[1]:.1%}); max_loss is "
-        f"{stage.max_loss:.1%}. {f'Of {source}: {examples}. ' if examples else ''}The fates are in {home}. Read some of them; if they are "
-        f"duplicates, raise {stage.name}.max_loss, else the threshold: nothing that is done will be done again for the former"
+        f"{stage.name} drops {lost} of {of} ({whole:.1%}); max_loss is {stage.max_loss:.1%}. "
+        f"{f'Of {source}: {examples}. ' if examples else ''}{evidence} are in {home}. Read some of them; if they are "
+        f"duplicates, raise {stage.name}.max_loss, for which nothing is done again; else change its other settings"
     )
 
 

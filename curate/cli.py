@@ -163,7 +163,7 @@ app.add_typer(fetch, name="fetch")
 
 def main() -> None:
     """The console script: an error is one message, and an interrupt is none."""
-    from curate.errors import CurateError, Interrupted
+    from curate.errors import CurateError, Interrupted, printable
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
     try:
@@ -172,10 +172,10 @@ def main() -> None:
         print("curate: interrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except OSError as error:  # a full disk, say
-        print(f"curate: {error}. What is done is not lost: the same command goes on from here", file=sys.stderr)
+        print(printable(f"curate: {error}. What is done is not lost: the same command goes on from here", "\n"), file=sys.stderr)
         sys.exit(1)
     except CurateError as error:
-        print(f"curate: {error}", file=sys.stderr)
+        print(printable(f"curate: {error}", "\n"), file=sys.stderr)
         sys.exit(error.exit_code)
 
 

@@ -13,7 +13,7 @@ from curate import care, finished, known, store, training
 from curate import plan as planning
 from curate import recipe as recipes
 from curate import run as running
-from curate.errors import CurateError, Interrupted, RecipeError
+from curate.errors import CurateError, Interrupted, RecipeError, printable
 from curate.progress import progress
 from curate.runner import Executor, Local, Ray
 from curate.stats import funnel
@@ -43,6 +43,7 @@ def make_plan(recipe: recipes.Recipe, out: str) -> planning.Plan:
     care.check_ours(out)
     made = planning.plan(recipe, known_hashes(out))
     care.check_apart(made, out)
+    care.check_indexes(made)
     if recipe.tokens:
         from curate.tokens import check
 
@@ -122,7 +123,7 @@ def plan(recipe: str, out: str | None, settings: Sequence[str], only: Sequence[s
     def done(pass_: planning.Pass) -> int:
         return sum(n.endswith(".json") for n in store.listing(store.join(folder, pass_.folder)))
 
-    print(describe(made, done, lambda made: training.is_trained(made, folder)))
+    print(printable(describe(made, done, lambda made: training.is_trained(made, folder)), "\n"))
     print(f"out {folder}")
 
 
@@ -160,6 +161,8 @@ def stats(out: str, as_json: bool = False, against_published: bool = False) -> N
 
         print(faithful.report(out, as_json))
         return
+    if not as_json and (passed := finished.so_far(out)):
+        print(funnel(passed))  # and what is said next is that this is not all
     rows = finished.read_stats(out)
     if as_json:
         json.dump([r.to_json() for r in rows], sys.stdout, indent=1)

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from curate import lock, store
 from curate.barriers import FACTS_FILE
-from curate.errors import CurateError, RecipeError
+from curate.errors import CurateError, RecipeError, printable
 
 FILES = 200  # of fates that are read; of more, so many evenly spread
 CLUSTERS, PAIRS = 5, 5  # that are shown
@@ -46,68 +46,98 @@ class Deduplication:
 
     stage: str
     sources: list[str]
-    dropped: dict[str, int]  # of each source
+    done: bool  # else this is what there is so far
+    dropped: dict[str, int]  # documents of each source
     of: dict[str, int]
-    limit: float | None
-    clusters: dict[str, int]  # size, by the lower edge of a doubling -> how many
-    largest: list[tuple[str, int]]  # id of what stays, documents in all
-    examples: dict[str, list[Pair]]  # of the largest: some that go
-    above: list[Pair]
-    below: list[Pair]
-    says: list[str]
-    read: tuple[int, int]  # files of fates that were read, of how many
+    dropped_chars: dict[str, int]  # likewise characters: of documents that go, and those cut out of others
+    of_chars: dict[str, int]
+    limit: float | None = None
+    clusters: dict[str, int] = field(default_factory=dict)  # size, by the lower edge of a doubling -> how many
+    largest: list[tuple[str, int]] = field(default_factory=list)  # id of what stays, documents in all
+    examples: dict[str, list[Pair]] = field(default_factory=dict)  # of the largest: some that go
+    above: list[Pair] = field(default_factory=list)
+    below: list[Pair] = field(default_factory=list)
+    says: list[str] = field(default_factory=list)
+    read: tuple[int, int] = (0, 0)  # files of fates that were read, of how many
     texts: dict[str, str] = field(default_factory=dict)  # of the documents that are named
 
 
 def deduplications(out: str) -> list[Deduplication]:
-    """All of a run, in the order in which they happened. Raises CurateError where there is none."""
+    """All of a run's recipe, in the order in which they happen. Raises CurateError where it has none."""
     path = store.join(out, lock.NAME)
     if not store.exists(path):
         raise RecipeError(f"{out}: no run is here; OUT is the folder that `curate run --out` was given, or runs/NAME")
-    barriers = store.read_json(path).get("barriers", [])
-    found = [made for barrier in barriers if (made := _deduplication(out, barrier))]
-    if not found:
-        raise CurateError(f"{out}: no deduplication has dropped a document here, or none is finished yet")
-    return found
+    barriers = [b for b in store.read_json(path).get("barriers", []) if b.get("deduplicates", True)]
+    if not barriers:
+        raise CurateError(f"{out}: its recipe has no stage that drops duplicates, such as dedup.exact.Exact or dedup.minhash.MinHash")
+    return [_deduplication(out, barrier) for barrier in barriers]
 
 
-def _deduplication(out: str, barrier: dict[str, Any]) -> Deduplication | None:
-    files, dropped, of = [], {}, {}
-    for source, behind in zip(barrier["sources"], barrier["behind"], strict=True):
+def _deduplication(out: str, barrier: dict[str, Any]) -> Deduplication:
+    files: list[str] = []
+    found: dict[str, list[dict[str, Any]]] = {}
+    waiting = 0  # documents that have come to the barrier and are not yet behind it
+    for source, before, behind in zip(barrier["sources"], barrier["before"], barrier["behind"], strict=True):
         names = store.listing(store.join(out, behind))
         files += [store.join(out, behind, n) for n in sorted(names) if n.endswith(".fates.parquet")]
-        rows = [store.read_json(store.join(out, behind, n))["stats"][0] for n in names if n.endswith(".json")]
-        rows = [row for row in rows if row["stage"] == barrier["stage"]]
-        of[source], dropped[source] = sum(r["docs_in"] for r in rows), sum(sum(r["dropped"].values()) for r in rows)
+        rows = [shard["stats"][0] for shard in _shards(out, behind)]
+        found[source] = [row for row in rows if row["stage"] == barrier["stage"]]
+        waiting += sum(shard["docs"] for shard in _shards(out, before)) - sum(row["docs_in"] for row in found[source])
     some = files if len(files) <= FILES else [files[len(files) * n // FILES] for n in range(FILES)]
-    fates = _fates(some, barrier["stage"])
-    if not len(fates) or not fates["kept"].drop_null().length():
-        return None
     facts_path = store.join(out, barrier["folder"], FACTS_FILE)
-    facts = store.read_json(facts_path)[0] if store.exists(facts_path) else {}
-    counted = fates["kept_id"].drop_null().value_counts()
-    counts = Counter({c["values"].as_py(): c["counts"].as_py() for c in counted})
-    named = [(name, size) for name, size in facts.get("largest", [])] or [
-        (name, n + 1) for name, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
-    ]
-    similar = fates.filter(pc.is_valid(fates["value"])).sort_by([("value", "ascending"), ("id", "ascending")]).slice(0, PAIRS)
+    facts = store.read_json(facts_path) if store.exists(facts_path) else []  # of each group
     made = Deduplication(
         barrier["stage"],
         barrier["sources"],
-        dropped,
-        of,
-        limit=fates["limit"].drop_null()[0].as_py() if len(fates["limit"].drop_null()) else None,
-        clusters=facts.get("clusters") or sizes(n + 1 for n in counts.values()),
-        largest=named[:CLUSTERS],
-        examples={name: _pairs(fates.filter(pc.equal(fates["kept_id"], name)).slice(0, 2)) for name, _ in named[:CLUSTERS]},
-        above=_pairs(similar),
-        below=[Pair(*row) for row in facts.get("almost", [])[:PAIRS]],
-        says=[*facts.get("says", []), *facts.get("warns", [])],
+        done=not waiting and (any(found.values()) or store.exists(store.join(out, "stats.json"))),
+        dropped={s: sum(sum(r["dropped"].values()) for r in rows) for s, rows in found.items()},
+        of={s: sum(r["docs_in"] for r in rows) for s, rows in found.items()},
+        dropped_chars={s: sum(r["chars_in"] - r["chars_out"] for r in rows) for s, rows in found.items()},
+        of_chars={s: sum(r["chars_in"] for r in rows) for s, rows in found.items()},
+        says=[*(s for f in facts for s in f.get("says", [])), *(s for f in facts for s in f.get("warns", []))],
         read=(len(some), len(files)),
     )
-    wanted = {i for p in (*made.above, *made.below, *(p for ps in made.examples.values() for p in ps)) for i in (p.gone, p.kept)}
-    made.texts = texts(out, barrier["before"], wanted)
+    fates = _fates(some, barrier["stage"])
+    if len(fates):
+        _show(made, fates, facts[0] if facts else {})
+        wanted = {i for p in (*made.above, *made.below, *(p for ps in made.examples.values() for p in ps)) for i in (p.gone, p.kept)}
+        made.texts = texts(out, barrier["before"], wanted)
     return made
+
+
+def _show(made: Deduplication, fates: pa.Table, facts: dict[str, Any]) -> None:
+    """Clusters and pairs, of fates that name what was kept instead."""
+    fates = fates.append_column("head", _heads(fates))
+    counts = Counter({c["values"].as_py(): c["counts"].as_py() for c in fates["head"].value_counts()})
+    named = [(name, size) for name, size in facts.get("largest", [])] or [
+        (name, n + 1) for name, n in sorted(counts.items(), key=lambda c: (-c[1], c[0]))
+    ]
+    limits = fates["limit"].drop_null()
+    made.limit = limits[0].as_py() if len(limits) else None
+    made.clusters = facts.get("clusters") or sizes(n + 1 for n in counts.values())
+    made.largest = named[:CLUSTERS]
+    made.examples = {name: _pairs(fates.filter(pc.equal(fates["head"], name)).slice(0, 2)) for name, _ in made.largest}
+    unlike = fates.filter(pc.less(fates["value"], 1.0)).sort_by([("value", "ascending"), ("id", "ascending")])
+    made.above = _pairs(unlike.slice(0, PAIRS))
+    made.below = [Pair(*row) for row in facts.get("almost", [])[:PAIRS]]
+
+
+def _shards(out: str, folder: str) -> list[dict[str, Any]]:
+    """What each finished shard of a pass says of itself."""
+    return [store.read_json(store.join(out, folder, n)) for n in sorted(store.listing(store.join(out, folder))) if n.endswith(".json")]
+
+
+def _heads(fates: pa.Table) -> pa.ChunkedArray:
+    """Of each document that goes the one that stays: where one goes for another that goes itself, as with SemDeDup, that one's."""
+    if not pc.any(pc.is_in(fates["kept_id"], fates["id"].combine_chunks())).as_py():
+        return fates["kept_id"]
+    kept = dict(zip(fates["id"].to_pylist(), fates["kept_id"].to_pylist(), strict=True))
+    for name in list(kept):
+        chain = [name]
+        while chain[-1] in kept:
+            chain.append(kept[chain[-1]])
+        kept |= dict.fromkeys(chain[:-1], chain[-1])
+    return pa.chunked_array([pa.array(kept.values(), pa.string())])
 
 
 def _fates(files: Sequence[str], stage: str) -> pa.Table:
@@ -115,7 +145,7 @@ def _fates(files: Sequence[str], stage: str) -> pa.Table:
     for path in files:
         with store.open_input(path) as file:
             table = pq.read_table(file)
-        tables.append(table.filter(pc.equal(table["stage"], stage)))
+        tables.append(table.filter(pc.and_(pc.equal(table["stage"], stage), pc.is_valid(table["kept_id"]))))
     from curate.documents import FATES
 
     return pa.concat_tables(tables) if tables else FATES.empty_table()
@@ -155,7 +185,7 @@ def report(out: str, as_json: bool = False) -> str:
     made = deduplications(out)
     if as_json:
         return json.dumps([{**vars(d), **{k: _plain(vars(d)[k]) for k in ("above", "below", "examples")}} for d in made], indent=1)
-    return "\n\n".join(_told(d) for d in made)
+    return printable("\n\n".join(_told(d) for d in made), "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -165,15 +195,17 @@ def _plain(value: Any) -> Any:
 
 
 def _told(made: Deduplication) -> str:
-    lines = [f"{made.stage} over {' + '.join(made.sources)}"]
+    lines = [f"{made.stage} over {' + '.join(made.sources)}" + ("" if made.done else ": not done yet, this is what there is")]
     for source, count in made.of.items():
-        lines.append(f"  {source}: {made.dropped[source]:,} of {count:,} documents go ({made.dropped[source] / max(count, 1):.1%})")
+        told = f"{made.dropped[source]:,} of {count:,} documents go ({made.dropped[source] / max(count, 1):.1%})"
+        chars = f"{made.dropped_chars[source]:,} of {made.of_chars[source]:,} characters"
+        lines.append(f"  {source}: {told}, {chars} ({made.dropped_chars[source] / max(made.of_chars[source], 1):.1%})")
     lines += [f"  {line}" for sentence in made.says for line in textwrap.wrap(sentence, _width() - 2)]
     if made.read[0] < made.read[1]:
         lines.append(f"  of {made.read[1]:,} files of fates {made.read[0]:,} were read: examples and sizes below are of those")
-    lines += ["", "  clusters by size"]
-    lines += [f"  {_range(size):>15}  {count:,}" for size, count in made.clusters.items()]
-    lines += ["", "  largest clusters"]
+    if made.clusters:
+        lines += ["", "  clusters by size", *(f"  {_range(size):>15}  {count:,}" for size, count in made.clusters.items())]
+        lines += ["", "  largest clusters"]
     for name, size in made.largest:
         lines.append(f"  {size:,} documents, of which {name} stays")
         lines += [line for pair in made.examples.get(name, []) for line in _side_by_side(pair, made.texts)]
@@ -207,7 +239,9 @@ def _side_by_side(pair: Pair, known: dict[str, str]) -> list[str]:
 
 
 def _parted(words: list[list[str]]) -> list[tuple[list[str], int]]:
-    """Each text's words, and the number of the one at which they part after the first stretch that they share."""
+    """Each text's words, and the number of the one at which they part after the first stretch that they share; 0 where they do not."""
+    if words[0] == words[1]:
+        return [(words[0], 0), (words[1], 0)]
     shared = SequenceMatcher(None, words[0], words[1], autojunk=False).get_matching_blocks()
     ends = [(m.a + m.size, m.b + m.size) for m in shared if m.size >= LEAD] or [(0, 0)]
     return [(words[0], ends[0][0]), (words[1], ends[0][1])]
@@ -216,4 +250,4 @@ def _parted(words: list[list[str]]) -> list[tuple[list[str], int]]:
 def _shown(words: list[str], first: int) -> str:
     begin = max(first - LEAD, 0)
     text = ("... " if begin else "") + " ".join(words[begin : begin + 100])
-    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+    return printable(text)

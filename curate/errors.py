@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def printable(text: str, keep: str = "") -> str:
+    """What may reach a terminal: names of files, ids and texts hold whatever their makers put there, escape sequences too."""
+    return "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)
+
+
 class CurateError(Exception):
     """Shown to the user without a traceback; `exit_code` is the command's."""
 

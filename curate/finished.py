@@ -9,8 +9,8 @@ from typing import Any
 from curate import index, store
 from curate.errors import CurateError, RecipeError
 from curate.plan import Plan
-from curate.stats import StageStats
-from curate.worker import EVIDENCE, Part
+from curate.stats import StageStats, add
+from curate.worker import EVIDENCE, Done, Part
 
 
 @dataclass
@@ -65,8 +65,7 @@ def table_of(path: str) -> str:
 def publish_indexes(plan: Plan, finished: dict[str, list[Finished]], out: str) -> None:
     """The indexes that barriers keep, each in corpus order, and no others."""
     home = store.join(out, index.FOLDER)
-    made = {store.name(b.folder).rpartition("-")[0]: b for b in plan.barriers if b.stage.remembers}
-    named = {f"{'corpus' if len(b.members) > 1 else b.members[0].source}-{name}": b for name, b in made.items()}
+    named = {b.index: b for b in plan.barriers if b.stage.remembers}
     for stale in store.folders(home) - named.keys():
         store.publish([], [], store.join(home, stale))
         store.remove(store.join(home, stale, index.NAME))
@@ -89,11 +88,29 @@ def read_stats(out: str) -> list[StageStats]:
     check_there(out)
     path = store.join(out, "stats.json")
     if not store.exists(path):
-        raise CurateError(f"{out}: no finished run: there is no stats.json; `curate run RECIPE --out {out}` makes or goes on with one")
+        raise CurateError(
+            f"{out}: no finished run: there is no stats.json. What its passes have done so far, with fates and quarantine, is in "
+            f"{store.join(out, 'passes')}, and `curate dedup-report {out}` tells of deduplication; `curate run RECIPE --out {out}` goes on"
+        )
     try:
         return [StageStats.from_json(row) for row in list[dict[str, Any]](store.read_json(path))]
     except (ValueError, TypeError, KeyError, AttributeError):
         raise CurateError(f"{path}: not what a run writes; `curate run RECIPE --out {out}` writes it anew") from None
+
+
+def so_far(out: str) -> list[StageStats]:
+    """The funnel of a run that is not finished; nothing of one that is."""
+    lock = store.join(out, "recipe.lock.json")
+    if store.exists(store.join(out, "stats.json")) or not store.exists(lock):
+        return []
+    funnel: list[StageStats] = []
+    for folder in store.read_json(lock)["passes"]:
+        rows: list[StageStats] = []
+        for name in sorted(store.listing(store.join(out, folder))):
+            if name.endswith(".json"):
+                rows = add(rows, Done.from_json(store.read_json(store.join(out, folder, name))).stats)
+        funnel += rows
+    return funnel
 
 
 def check_there(out: str) -> None:

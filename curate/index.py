@@ -55,9 +55,15 @@ def earlier(model: Model) -> list[tuple[int, str, str]]:
         paths = [store.join(folder, f"{number:05d}.{end}") for end in REMEMBERED]
         for path, size in zip(paths, shard["bytes"], strict=True):
             if not store.exists(path) or store.size(path) != size:
-                raise CurateError(f"{path} is not as {model.path} says ({size:,} bytes); copy the index again, with all its files")
+                raise CurateError(
+                    f"{path} is not as {model.path} says ({size:,} bytes): {_found(path)}; copy the index again, with all its files"
+                )
         out.append((shard["documents"], paths[0], paths[1]))
     return out
+
+
+def _found(path: str) -> str:
+    return f"it has {store.size(path):,}" if store.exists(path) else "it is not there"
 
 
 def entrants(stage: Global) -> list[Entrant]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from curate import __version__, places, store, training
 from curate.plan import Barrier, Plan, Training
-from curate.stage import Shard
+from curate.stage import Guarded, Shard
 
 NAME = "recipe.lock.json"
 LIBRARIES = ("pyarrow", "numpy", "numba", "fasttext-numpy2", "kenlm", "mwparserfromhell", "sentencepiece", "tokenizers", "resiliparse")
@@ -43,6 +43,7 @@ def _barrier(plan: Plan, barrier: Barrier) -> dict[str, Any]:
     """Where a barrier was decided, and the passes before and behind it of each source."""
     return {
         "stage": barrier.stage.name,
+        "deduplicates": isinstance(barrier.stage, Guarded),
         "folder": barrier.folder,
         "sources": [p.source for p in barrier.members],
         "before": [p.folder for p in barrier.members],

@@ -101,7 +101,7 @@ class _Builder:
             case yaml.SequenceNode() if tag == "seq":
                 return [self.build(item, (*path, n)) for n, item in enumerate(node.value)]
             case yaml.ScalarNode():
-                return self._scalar(node.value, tag, line)
+                return self._scalar(node.value, tag, line, next((f"{key}: " for key in reversed(path) if isinstance(key, str)), ""))
         raise RecipeError(f"{self.file}:{line}: the tag {_tag_name(tag)} is not for recipes; leave it out")
 
     def _counted(self, line: int) -> None:
@@ -137,7 +137,7 @@ class _Builder:
                     seen.add(key)
                     yield key, line, value
 
-    def _scalar(self, text: str, tag: str, line: int) -> Any:
+    def _scalar(self, text: str, tag: str, line: int, of: str = "") -> Any:
         if tag == "str":
             if any("\ud800" <= c <= "\udfff" or c == "\0" for c in text):
                 raise RecipeError(f"{self.file}:{line}: {text[:80]!r} holds a NUL or half a surrogate pair; no file or text is named so")
@@ -150,7 +150,7 @@ class _Builder:
             if (value is None and tag != "null") or value != value:  # the latter is .nan
                 raise ValueError
         except ValueError:
-            raise RecipeError(f"{self.file}:{line}: {text[:80]} is no value of the kind {tag}") from None
+            raise RecipeError(f"{self.file}:{line}: {of}{text[:80]} is no value of the kind {tag}") from None
         return value
 
 

@@ -67,10 +67,19 @@ class Barrier:
     fingerprint: str
 
     @property
+    def scope(self) -> str:
+        """Whose documents meet: a source's, or those of all."""
+        return self.members[0].source if len(self.members) == 1 else "corpus"
+
+    @property
     def folder(self) -> str:
         """Below OUT: its partitions and verdict."""
-        scope = self.members[0].source if len(self.members) == 1 else "corpus"
-        return f"passes/{scope}/{self.stage.name}-{self.fingerprint}"
+        return f"passes/{self.scope}/{self.stage.name}-{self.fingerprint}"
+
+    @property
+    def index(self) -> str:
+        """Name of the index that it keeps, if it does."""
+        return f"{self.scope}-{self.stage.name}"
 
 
 @dataclass(frozen=True)
@@ -194,6 +203,7 @@ def plan(recipe: Recipe, hash_file: Callable[[str], str] = store.sha256) -> Plan
         corpus=tuple(_with_models(x, models, hash_file) for x in recipe.corpus),
     )
     check_columns(recipe)
+    check_indexes(recipe)
     inputs = {}
     for source, steps in recipe.sources.items():
         try:
@@ -397,6 +407,22 @@ def _hashed(stage: Stage, place: str, models: dict[str, str], hash_file: Callabl
     except CurateError as error:
         raise RecipeError(f"{place}: {error}") from None
     return stage
+
+
+def check_indexes(recipe: Recipe) -> None:
+    """No two barriers keep an index under one name: see `Barrier.index`."""
+    wanted = [s for s in recipe.sources if s not in recipe.feeding]
+    places: dict[str, str] = {}
+    for scope, steps in (*recipe.sources.items(), (wanted[0] if len(wanted) == 1 else "corpus", recipe.corpus)):
+        for step in steps:
+            if isinstance(step.stage, Global) and step.stage.remembers:
+                name = f"{scope}-{step.stage.name}"
+                if name in places:
+                    raise RecipeError(
+                        f"{step.place}: keeps its index as index/{name}, and so does {places[name]}; one would overwrite the other. "
+                        "Leave keep_index out of one of them"
+                    )
+                places[name] = step.place
 
 
 def check_columns(recipe: Recipe) -> None:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
+from curate.errors import printable
+
 PLAIN_SECONDS = 10.0  # between two plain lines of one pass
 
 
@@ -33,7 +35,7 @@ class Bar:
     def start(self, what: str, total: int, done: int) -> None:
         """A new bar."""
         self._docs = 0
-        self._task = self._rich.add_task(what, total=total, completed=done, docs=0)
+        self._task = self._rich.add_task(printable(what), total=total, completed=done, docs=0)
 
     def advance(self, docs: int) -> None:
         """One item."""
@@ -42,11 +44,11 @@ class Bar:
 
     def say(self, message: str) -> None:
         """Above the bars."""
-        self._rich.console.print(message, markup=False, highlight=False)
+        self._rich.console.print(printable(message, "\n"), markup=False, highlight=False)
 
     def warn(self, message: str) -> None:
         """Likewise, to be seen."""
-        self._rich.console.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+        self._rich.console.print(printable(f"warning: {message}", "\n"), style="yellow", markup=False, highlight=False)
 
 
 class Lines:
@@ -85,7 +87,7 @@ class Lines:
 
     def _say(self, line: str) -> None:
         with suppress(BrokenPipeError):  # whoever listened has gone; the run goes on
-            print(line, file=sys.stderr, flush=True)
+            print(printable(line, "\n"), file=sys.stderr, flush=True)
 
 
 def progress() -> Bar | Lines:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from curate import index, lock, store, training
 from curate.barriers import Court, Entrant, Progress, groups_of
-from curate.care import check_budget, check_loss
+from curate.care import check_budget, check_indexes, check_loss
 from curate.errors import RecipeError
 from curate.finished import Finished, Result, publish, publish_indexes
 from curate.plan import Barrier, Pass, Plan, Training
@@ -30,6 +30,7 @@ def run(plan: Plan, out: str, executor: Executor, progress: Progress) -> Result:
         raise RecipeError(
             f"--out {out}: this recipe trains models, which workers map into memory: name a folder that they all see as a disk"
         )
+    check_indexes(plan)
     goal = bool(plan.recipe.goal)
     locks = not goal or not store.exists(store.join(out, lock.NAME))  # a model alone is no other run
     if locks:

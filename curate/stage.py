@@ -12,9 +12,10 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pyarrow as pa
+from pydantic import Field
 
 from curate.batch import Batch, Check, Mask, Removed
 
@@ -255,10 +256,10 @@ class Global(Stage, Round):
 @dataclass(frozen=True, kw_only=True)
 class Guarded(Global):
     """A barrier that drops duplicates, and fails the run where it drops nearly all that there is: settings and templates have wiped out
-    whole sources elsewhere.
+    whole sources elsewhere. Documents count, and of one that rewrites texts its source's characters as well.
     """
 
-    max_loss: float = 0.9  # of a source, or a language or dump in it, that may go (1: all); ours: FineWeb's oldest dumps lost so much
+    max_loss: Annotated[float, Field(ge=0, le=1)] = 0.9  # of a source, language or dump, that may go; ours: FineWeb's oldest lost so much
     watched: ClassVar[tuple[str, ...]] = ("language", "dump")  # columns by whose values losses are counted, where they are there
 
     @property

@@ -16,7 +16,7 @@ from curate.barriers import Court, Entrant
 from curate.batch import Batch
 from curate.build import build, find
 from curate.documents import Documents, bounded, read_documents
-from curate.errors import CurateError, RecipeError, StageError
+from curate.errors import CurateError, RecipeError, StageError, printable
 from curate.exchange import KeysWriter, Verdict
 from curate.runner import Local
 from curate.stage import Bad, Evidence, Global, Model, Skip, Source, Trainer
@@ -54,12 +54,12 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
     (stage or reader).check()
     books = Counter[str]()
     batches = list(_read(reader, documents, books) if stage is None or not _is_ours(file) else _first(file, documents))
-    print(f"{reader.name}: {sum(map(len, batches)):,} documents" + "".join(f", {n:,} {what}" for what, n in books.most_common()))
+    _say(f"{reader.name}: {sum(map(len, batches)):,} documents" + "".join(f", {n:,} {what}" for what, n in books.most_common()))
     if not batches:
         return
     if stage is None:
         for row in range(min(show, len(batches[0]))):
-            print("\n" + _head(batches[0], row))
+            _say("\n" + _head(batches[0], row))
         return
     missing = [c for c in stage.reads if c not in batches[0].names]
     if missing:
@@ -91,12 +91,16 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
             for row in range(max(0, min(show - len(examples.setdefault(f"adds {column}", [])), len(after)))):
                 examples[f"adds {column}"].append(f"{after[column][row].as_py()!r}: {_head(after, row)}")
     total = sum(map(len, batches))
-    print(f"{stage.name}: {kept:,} of {total:,} kept ({kept / total:.1%})")
+    _say(f"{stage.name}: {kept:,} of {total:,} kept ({kept / total:.1%})")
     for rule, texts in examples.items():
         count = "" if rule.startswith("adds ") else f"  {failed[rule]:,} fail ({failed[rule] / total:.1%})"
-        print(f"\n{rule}{count}")
+        _say(f"\n{rule}{count}")
         for text in texts:
-            print(f"  - {text}")
+            _say(f"  - {text}")
+
+
+def _say(text: str) -> None:
+    print(printable(text, "\n"))
 
 
 def reader_of(file: str) -> str:
@@ -172,6 +176,5 @@ def _verdict(stage: Global, batches: Sequence[Batch]) -> Verdict:
 def _head(batch: Batch, row: int) -> str:
     text = batch.text[row].as_py()
     cut = text[:SHOWN_CHARS].replace("\n", "\\n")
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in cut)
     more = f" [... {len(text):,} characters]" if len(text) > SHOWN_CHARS else ""
-    return f"{batch['id'][row].as_py()}  {shown}{more}"
+    return f"{batch['id'][row].as_py()}  {printable(cut)}{more}"

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import support
 
+from curate.progress import Lines
+
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["run", "plan", "stats", "verify", "try", "stages", "recipes", "sample", "fetch"]
 
@@ -100,9 +102,29 @@ def test_data_beyond_its_error_budget_are_exit_code_1(recipe: str, tmp_path: Pat
     assert "1 of 121 records are bad" in said
     assert "max_bad is 0.10%" in said
     assert Path(re.findall(r"the first are in (\S+\.jsonl)", said)[0]).read_text()
-    unfinished = message(curate("stats", tmp_path / "out"), 1)
+    funnel = curate("stats", tmp_path / "out")
+    unfinished = message(funnel, 1)
+    assert re.search(r"^web +read.jsonl.Jsonl +121 +120 ", funnel.stdout, re.M)
     assert "no finished run" in unfinished
+    assert f"so far, with fates and quarantine, is in {tmp_path}/out/passes" in unfinished
     assert "curate run RECIPE --out" in unfinished
+
+
+def test_no_escape_sequence_reaches_a_terminal(tmp_path: Path) -> None:
+    """Names of files are part of ids."""
+    (tmp_path / "a\x1b[31m.jsonl").write_text('{"text": "one \\u001b[31m"}\n')
+    tried = curate("try", "length.Chars", tmp_path / "a\x1b[31m.jsonl", "--set", "least=100")
+    assert "a\ufffd[31m.jsonl:0  one \ufffd[31m" in tried.stdout
+    wrong = curate("try", "length.Chars", tmp_path / "b\x1b[31m")
+    assert "\x1b" not in tried.stdout + tried.stderr + wrong.stdout + wrong.stderr
+
+
+def test_no_escape_sequence_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    lines.start("\x1b[2J", 1, 0)
+    lines.warn("a\x1b[31m")
+    lines.say("b\x9b31m\nc")
+    assert capsys.readouterr().err == "\ufffd[2J: 1 to do\nwarning: a\ufffd[31m\nb\ufffd31m\nc\n"
 
 
 def test_a_document_of_any_kind_is_handled_and_counted(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import string
 import unicodedata
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +26,7 @@ from curate.batch import Array, Batch
 from curate.errors import CurateError
 from curate.kernels import lines
 from stages.dedup.minhash import MinHash
+from stages.dedup.shingles import enough
 
 PRIME = 2**61 - 1
 _NUMBER = re.compile(r"\d+([.,،٫⎖⎗⎘]\d+)?")
@@ -83,7 +85,8 @@ class Datatrove(MinHash):
         hashes = lines.hash_lines(data, low, high, True, False) if self.hash == "sha1" else xxh64(data, low, high)
         bands, rows = self.banding
         a, b = permutations(bands * rows, self.seed)
-        return least(hashes, offsets, a, b), np.diff(offsets), xxh64(data, start, end)
+        has = np.array([enough(hashes[low:high], high - low, self.least) for low, high in pairwise(offsets.tolist())], np.bool_)
+        return least(hashes, offsets, a, b), np.where(has, np.diff(offsets), 0), xxh64(data, start, end)
 
     def signed_with_sets(self, batch: Batch) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
         return self.signed(batch), self.sets(batch)

@@ -18,7 +18,9 @@ from curate.stage import Checks, Guarded, with_facts
 from stages.dedup import keeper as keepers
 from stages.dedup.keeper import KEEPERS
 
-_COMPARED, _UNDATED, _STAYS = -1, -2, -3  # in place of an address: `kept` is how many documents; or it is one that stays, with its id
+_COMPARED, _LACKING, _ABSENT = -1, -2, -4  # in place of an address: `kept` is how many documents
+_STAYS = -3  # likewise: `kept` is one that stays, with its id
+_NONE = np.uint64(0)  # the key of documents that have nothing to compare: `check` says how many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +48,11 @@ class Equal(Guarded):
 
     def emit(self, batch: Batch) -> pa.RecordBatch:
         row, key, check = self.hashes(batch)
+        key = np.maximum(key, _NONE + np.uint64(1))
+        if absent := len(batch) - len(row):
+            row, key, check = np.append(0, row), np.append(_NONE, key), np.append(np.uint64(absent), check)
         ids = batch["id"].cast(pa.string())
-        columns = {"key": key, "check": check, "row": row, "id": ids if len(row) == len(batch) else ids.take(pa.array(row))}
+        columns = {"key": key, "check": check, "row": row, "id": ids.take(pa.array(row)) if absent else ids}
         rank = keepers.ranks(batch, self.keeper, self.score)
         return pa.record_batch(columns if rank is None else {**columns, "rank": rank[row]})
 
@@ -55,14 +60,15 @@ class Equal(Guarded):
         """A row for each document that goes, with the address of the one that stays. In place of an address the others say what they count;
         one names each document that stays, so that its id is held once and not for each of its copies.
         """
+        absent, keys = _without(keys)
         pieces = keys.to_batches() or [pa.RecordBatch.from_pylist([], schema=keys.schema)]
         alike = len(pieces) > 1  # only where all have the same key
         stay = pa.concat_batches([_best(piece, alike=alike) for piece in pieces])
         if alike:
             stay = _best(stay, alike=True)
-        counts = {_COMPARED: len(keys)}
-        if self.keeper == "newest":
-            counts[_UNDATED] = sum(int(np.count_nonzero(~keepers.dated(piece["rank"].to_numpy()))) for piece in pieces)
+        counts = {_COMPARED: len(keys), _ABSENT: absent}
+        if self.keeper in ("newest", "best"):
+            counts[_LACKING] = sum(keepers.lacking(piece["rank"].to_numpy(), self.keeper) for piece in pieces)
         out = [
             _rows(np.array(list(counts)), np.array(list(counts.values()))),
             _rows(np.full(len(stay), _STAYS), stay["doc"].to_numpy(), stay["id"]),
@@ -72,7 +78,7 @@ class Equal(Guarded):
 
     def settle(self, reduced: pa.Table) -> pa.Table:
         doc, kept = reduced["doc"].to_numpy(), reduced["kept"].to_numpy()
-        compared, undated = (int(kept[doc == kind].sum()) for kind in (_COMPARED, _UNDATED))
+        compared, lacking, absent = (int(kept[doc == kind].sum()) for kind in (_COMPARED, _LACKING, _ABSENT))
         named, gone = np.flatnonzero(doc == _STAYS), doc >= 0
         named = named[np.argsort(kept[named])]
         ids = reduced["kept_id"].take(pa.array(named)).combine_chunks()
@@ -80,12 +86,26 @@ class Equal(Guarded):
         columns = {"doc": doc[gone], "kept": kept[gone], "kept_id": pa.DictionaryArray.from_arrays(pa.array(index), ids)}
         removed = len(index)
         says = [f"{compared:,} documents compared: {compared - removed:,} stay, {removed:,} go"] if compared else []
-        if undated:
-            says.append(f"{undated:,} of them have no date that can be read, and count as the oldest")
-        return with_facts(pa.table(columns), says=says, compared=compared, unique=compared - removed, removed=removed, undated=undated)
+        warns = keepers.warned(lacking, compared, self.keeper, self.score)
+        if absent:
+            what = " and ".join(self.compares)
+            if compared:
+                says.append(f"{absent:,} more have no {what}, are compared with none, and stay")
+            else:
+                warns.append(f"none of {absent:,} documents has a {what}: nothing is compared")
+        facts = {"compared": compared, "unique": compared - removed, "removed": removed, "absent": absent}
+        return with_facts(pa.table(columns), says=says, warns=warns, **facts, **keepers.counted(lacking, self.keeper))
 
     def apply(self, batch: Batch, verdict: pa.Table) -> Checks:
         return {"duplicate": dropped(batch, verdict)}
+
+
+def _without(keys: pa.Table) -> tuple[int, pa.Table]:
+    """(how many documents have nothing to compare, the rows of the others)."""
+    if not len(keys) or keys["key"][0].as_py() != _NONE:
+        return 0, keys
+    rows = int(np.searchsorted(keys["key"].to_numpy(), _NONE, side="right"))
+    return int(keys["check"].slice(0, rows).to_numpy().sum()), keys.slice(rows)
 
 
 def _order(rows: pa.RecordBatch, *, alike: bool) -> tuple[Array, Array]:

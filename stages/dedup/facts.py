@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.batch import Array
-from stages.dedup import estimate
+from stages.dedup import estimate, keeper
 
 if TYPE_CHECKING:
     from stages.dedup.minhash import MinHash
@@ -37,6 +37,7 @@ def merged(stage: MinHash, found: list[dict[str, Any]]) -> dict[str, Any]:
             "largest": _top([x for f in found if "templates" in f for x in f["templates"]["largest"]]),
         },
     }
+    ranked, lacking = (sum(f.get(name, 0) for f in found) for name in ("ranked", "lacking"))
     says = []
     for facts in found:
         if "sample" in facts:
@@ -45,7 +46,7 @@ def merged(stage: MinHash, found: list[dict[str, Any]]) -> dict[str, Any]:
     if clusters:
         head, size = out["largest"][0]
         says.append(f"{clusters.total():,} clusters; the largest, of {size:,} documents, is that of {head}")
-    warns = []
+    warns = keeper.warned(lacking, ranked, stage.keeper, stage.score, "documents that bands propose")
     if out["templates"]["bands"]:
         head, size = out["templates"]["largest"][0]
         warns.append(
@@ -53,7 +54,7 @@ def merged(stage: MinHash, found: list[dict[str, Any]]) -> dict[str, Any]:
             f"boilerplate; the largest by {size:,}, {head} among them. Each was compared with the first {stage.compared} kept ones of a "
             "band; line dedup before, or longer shingles, part them"
         )
-    return out | {"says": says, "warns": warns}
+    return out | keeper.counted(lacking, stage.keeper) | {"says": says, "warns": warns}
 
 
 def _top(named: list[Any]) -> list[Any]:

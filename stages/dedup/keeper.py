@@ -19,7 +19,9 @@ from curate.errors import CurateError
 KEEPERS = Literal["first", "newest", "longest", "best"]
 
 DATE = "date"
+WITHOUT_NUMBERS = ("id", "text", "source", "url", "date")  # columns of the contract, none of which is a score
 _MOST = np.uint64(2**32 - 1)
+_LAST = np.uint64(2**64 - 1)  # the rank by `best` of what has no number
 _WARC = "%Y-%m-%dT%H:%M:%SZ"
 _CLOCK = r"(?P<hour>[01]\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d|60)(?:[.,]\d+)?)?"
 _ZONE = r"(?:[Zz]|UTC|(?P<sign>[+-])(?P<east>\d\d)(?::?(?P<past>\d\d))?)?"
@@ -28,12 +30,14 @@ _DIGITS = ((r"^\s*(\d{4})(\d\d)(\d\d)T?(\d\d)(\d\d)(\d\d)(\D|$)", r"\1-\2-\3T\4:
 _NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?\s*$"
 
 
-def check(keeper: KEEPERS, score: str) -> None:
-    """Raise CurateError unless a score is named where it is needed, and only there."""
-    if keeper == "best" and not score:
-        raise CurateError("keeper: best needs the name of a column as `score`, such as score: quality; its highest value stays")
-    if keeper != "best" and score:
-        raise CurateError(f"score: {score} is not looked at where the keeper is {keeper}; give keeper: best, or leave score out")
+def check(keeper: str, score: str, best: str = "best") -> None:
+    """Raise CurateError unless a score is named where it is needed, and only there, and may be one. `best` is what goes by a score."""
+    if keeper == best and not score:
+        raise CurateError(f"keeper: {best} needs the name of a column as `score`, such as score: quality; its highest value stays")
+    if keeper != best and score:
+        raise CurateError(f"score: {score} is not looked at where the keeper is {keeper}; give keeper: {best}, or leave score out")
+    if score in WITHOUT_NUMBERS:
+        raise CurateError(f"score: {score} holds no numbers, so none would be the best; name a column that does, such as score: quality")
 
 
 def reads(keeper: KEEPERS, score: str) -> tuple[str, ...]:
@@ -58,6 +62,28 @@ def dated(rank: Array) -> Array:
     """Of ranks by `newest`: whether there was a date that could be read."""
     found: Array = (~rank >> np.uint64(32)) > 0
     return found
+
+
+def lacking(rank: Array, keeper: str) -> int:
+    """How many of these ranks are of documents without a date, or without a number, as the policy needs one."""
+    if keeper == "newest":
+        return int(np.count_nonzero(~dated(rank)))
+    return int(np.count_nonzero(rank == _LAST)) if keeper in ("best", "quality") else 0
+
+
+def counted(lacking: int, keeper: str) -> dict[str, int]:
+    """The same as facts."""
+    return {"undated": lacking if keeper == "newest" else 0, "unscored": lacking if keeper in ("best", "quality") else 0}
+
+
+def warned(lacking: int, of: int, keeper: str, score: str, what: str = "documents") -> list[str]:
+    """What is said of documents that lack what the policy goes by."""
+    if not lacking:
+        return []
+    have = f"{lacking:,} of {of:,} {what} have"
+    if keeper == "newest":
+        return [f"{have} no date that can be read, and count as the oldest"]
+    return [f"{have} no number in the column {score}, and count as the worst"]
 
 
 def seconds(dates: pa.Array) -> Array:

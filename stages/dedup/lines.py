@@ -10,22 +10,23 @@ group's lines that go, mapped into memory by its workers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from curate.batch import Array, Batch, Check, Removed, Spans
 from curate.kernels import lines as kernels
 from curate.kernels import membership
 from curate.kernels.text import split_lines
-from curate.stage import ADDRESS, Checks, Global
+from curate.stage import ADDRESS, Checks, Guarded
 
 
 @dataclass(frozen=True)
-class Lines(Global):
+class Lines(Guarded):
     """Take lines out that too many documents of a group hold, and drop documents of which nothing is left.
 
     The defaults are CCNet's but for the hash. Llama 3: `{more_than: 6, group_documents: 30_000_000, blank: keep}`.
@@ -39,6 +40,7 @@ class Lines(Global):
     blank: Literal["line", "keep"] = "line"  # cc_net: a line like others, so in practice all go; keep: never counted, never removed
     repeats: Literal["first", "keep"] = "first"  # of a line within one document; cc_net: the first stays
     normalise: bool = True  # as cc_net's normalize_for_dedup; false: lines are only stripped
+    max_loss: Annotated[float, Field(ge=0, le=1)] = field(default=0.95, kw_only=True)  # share that may go; ours: CCNet takes 58 to 72 %
     hash: Literal["fast", "sha1"] = "fast"  # ours: as rare collisions, faster; sha1: cc_net's 64 bits, equal to its files
 
     def groups(self, docs: Sequence[int]) -> list[int]:

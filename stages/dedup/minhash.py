@@ -6,6 +6,8 @@ place (`verified`). There they are taken in the keeper's order, and a document g
 in a band, is as similar as `threshold`: never by a chain of others, and never unseen. With `verify: false` all of a component but
 one go, as in datatrove.
 
+Documents of which too little is left to compare, once what does not count is gone, are dropped for equal bytes alone (`short`, `few`).
+
 No paper of Llama's gives its settings. The classes after the first are those of other corpora, by their sources.
 Cost: 16 bytes a band and document in the exchange; then, of documents in components only, 4 bytes a shingle.
 """
@@ -13,7 +15,7 @@ Cost: 16 bytes a band and document in the exchange; then, of documents in compon
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -28,6 +30,7 @@ from curate.stage import Checks, Guarded, Model, Second, plain
 from stages.dedup import index, shingles, signatures
 from stages.dedup import keeper as keeping
 from stages.dedup.components import components
+from stages.dedup.exact_kernels import hash_bytes
 from stages.dedup.keeper import KEEPERS
 from stages.dedup.shingles import Difference
 
@@ -39,6 +42,8 @@ _SHORT = np.uint64(0x5348_4F52_5400_0001)
 @dataclass(frozen=True)
 class MinHash(Guarded):
     """Drop documents that are as similar to one that stays as `threshold`, in the share of shingles that they have in common."""
+
+    version = 2
 
     ngram: Annotated[int, Field(ge=1, le=1000)] = 5  # of `unit`s to a shingle; FineWeb, RefinedWeb and Lee et al. 2021: five words
     unit: Literal["words", "characters"] = "words"  # what shingles are made of; as FineWeb; Llama 3 does not say
@@ -53,10 +58,11 @@ class MinHash(Guarded):
     keeper: KEEPERS = "first"  # which stays: ours; Llama 3 keeps the newest of a URL, of near-duplicates it does not say
     score: str = ""  # column for the keeper `best`
     within: tuple[str, ...] = ()  # columns in which duplicates agree: [source], [language], [dump]; FineWeb: per dump; Llama 3: over all
-    short: Literal["exact", "keep"] = "exact"  # documents of fewer units than a shingle has; ours: compared whole; datatrove: keep
+    short: Literal["exact", "keep"] = "exact"  # too little text to compare; ours: equal bytes decide; datatrove: keep what has no shingle
+    few: Annotated[int, Field(ge=1, le=1000)] = 5  # too little: fewer distinct shingles; ours: sets of fewer are 0.8 alike only if equal
     sketch: Literal["independent", "fast"] = "independent"  # ours: permutations; fast: similarity sketching, half the time
     compared: Annotated[int, Field(ge=1, le=1000)] = 8  # ours: kept documents of a band that one is compared with
-    memory: Annotated[float, Field(ge=1e6)] = 1e9  # bytes for finding components; beyond, files; ours
+    memory: Annotated[float, Field(ge=1e6, le=1e15)] = 1e9  # bytes for finding components; beyond, files; ours
     sample: Annotated[int, Field(ge=0, le=20_000)] = 2000  # ours: documents that are compared each with each, to estimate recall
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     index: Model | None = None  # index.json of an earlier run: its documents stay, and new ones that are like them go
@@ -70,6 +76,13 @@ class MinHash(Guarded):
         keeping.check(self.keeper, self.score)
         if bool(self.bands) != bool(self.rows):
             raise CurateError(f"bands is {self.bands} and rows is {self.rows}; give both, or 0 for both: then the threshold chooses")
+        if self.threshold == 1 and not self.inclusive:
+            raise CurateError("threshold: 1 with inclusive: false drops nothing, as nothing is more similar than 1; give a lower threshold")
+        if not self.verify and self.bands and self.threshold != _default(self, "threshold"):
+            raise CurateError(
+                f"threshold: {self.threshold:g} decides nothing where verify is false and bands are given; give verify: true, or "
+                "bands: 0, rows: 0, and it chooses the bands, or leave it out"
+            )
         if (self.index or self.keep_index) and not self.verify:
             raise CurateError("an index needs verify: true: without, new documents join what was apart, and nothing of before would hold")
         if self.index and self.index.path:
@@ -82,7 +95,7 @@ class MinHash(Guarded):
     @property
     def kinship(self) -> dict[str, Any]:
         """All that decides, but for which of several documents stays."""
-        alike = ("ngram", "unit", "ignore", "threshold", "measure", "inclusive", "within", "short", "sketch", "compared", "seed")
+        alike = ("ngram", "unit", "ignore", "threshold", "measure", "inclusive", "within", "short", "few", "sketch", "compared", "seed")
         bands, rows = self.banding
         return {name: plain(getattr(self, name)) for name in alike} | {"bands": bands, "rows": rows}
 
@@ -104,19 +117,25 @@ class MinHash(Guarded):
         case, digits, punctuation, accents = (d in self.ignore for d in ("case", "digits", "punctuation", "accents"))
         return shingles.table(case, digits, punctuation, accents, self.unit == "characters")
 
+    @property
+    def least(self) -> int:
+        """Distinct shingles that a document must have to be compared by them."""
+        return self.few if self.short == "exact" else 1
+
     def signed(self, batch: Batch) -> tuple[Array, Array, Array]:
-        """(signatures [documents, bands * rows + 1], shingles of each document, hash of all its units). The last value of a signature is
-        not in a band: documents are drawn by it."""
+        """(signatures [documents, bands * rows + 1], shingles of each document or 0 where there are too few, hash of all its units or then
+        of its bytes). The last value of a signature is not in a band: documents are drawn by it."""
         return self._signed(batch, with_sets=False)[:3]
 
     def _signed(self, batch: Batch, *, with_sets: bool) -> tuple[Array, ...]:
         bands, rows = self.banding
         drawn = signatures.permutations(bands * rows + 1, self.seed)
         characters, fast = self.unit == "characters", self.sketch == "fast"
-        found: tuple[Array, ...] = signatures.signatures(
-            *batch.utf8, *self.table, self.ngram, characters, drawn.a, drawn.b, fast, with_sets
+        signature, count, whole, offsets, found = signatures.signatures(
+            *batch.utf8, *self.table, self.ngram, characters, drawn.a, drawn.b, fast, with_sets, self.least
         )
-        return found
+        _by_bytes(batch, count == 0, whole, offsets, found)
+        return signature, count, whole, offsets, found
 
     def signed_with_sets(self, batch: Batch) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
         """As `signed` and `sets`, with the shingles found once."""
@@ -124,9 +143,10 @@ class MinHash(Guarded):
         return (signature, count, whole), (offsets, found, whole)
 
     def sets(self, batch: Batch) -> tuple[Array, Array, Array]:
-        """The distinct shingles of each document, see `shingles.sets`; and the hash of all its units."""
-        found: tuple[Array, Array, Array] = shingles.sets(*batch.utf8, *self.table, self.ngram, self.unit == "characters")
-        return found
+        """The distinct shingles of each document, see `shingles.sets`; and the hash of all its units, or of its bytes if it has too few."""
+        offsets, found, whole, has = shingles.sets(*batch.utf8, *self.table, self.ngram, self.unit == "characters", self.least)
+        _by_bytes(batch, ~has, whole, offsets, found)
+        return offsets, found, whole
 
     def scopes(self, batch: Batch) -> Array:
         """uint64 of each document: what it is compared within."""
@@ -145,7 +165,7 @@ class MinHash(Guarded):
         if index.BANDS in batch.names:  # of an index
             first, last, keys = index.keys_of(batch)
             return first, last, keys, np.full(len(batch), np.uint64(SAMPLE_KEYS))
-        signature, count, whole = signed or self.signed(batch)
+        signature, count, _ = signed or self.signed(batch)
         bands, rows = self.banding
         scope = self.scopes(batch)
         has = count > 0
@@ -155,7 +175,8 @@ class MinHash(Guarded):
         of_bands = np.repeat(has, each)
         keys[of_bands] = _above(signatures.band_keys(signature[has], bands, rows, scope[has])).reshape(-1)
         if self.short == "exact":
-            keys[~of_bands] = _above(_chained(whole[~has] ^ _SHORT, scope[~has]))
+            data, start, end = batch.utf8
+            keys[~of_bands] = _above(_chained(hash_bytes(data, start[~has], end[~has])[0] ^ _SHORT, scope[~has]))
         draw = np.where(has, _draws(signature[:, -1].astype(np.uint64)), np.uint64(SAMPLE_KEYS))
         return last - each, last, keys, draw
 
@@ -218,6 +239,21 @@ class MinHash(Guarded):
 
 
 VERDICT = pa.schema({"doc": pa.int64(), "key": pa.uint64()})
+
+
+def _default(stage: MinHash, name: str) -> Any:
+    return next(f.default for f in fields(stage) if f.name == name)
+
+
+def _by_bytes(batch: Batch, short: Array, whole: Array, offsets: Array, found: Array) -> None:
+    """Of documents that are too short, put the hash of their bytes in place of that of their units, and of what was left of them.
+
+    It is another one than that of which their key is made: they are equal where both are.
+    """
+    data, start, end = batch.utf8
+    whole[short] = hash_bytes(data, start[short], end[short])[1]
+    if len(found):
+        found[offsets[:-1][short]] = (whole[short] >> np.uint64(32)).astype(np.uint32)
 
 
 def _chained(a: Array, b: Array) -> Array:
@@ -297,19 +333,32 @@ class Nemotron(MinHash):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
 
 
+REDPAJAMA = {0.7: (14, 9), 0.8: (9, 13), 0.9: (5, 25), 1.0: (1, 128)}  # (bands, rows) of each threshold
+
+
 @dataclass(frozen=True)
 class RedPajama(MinHash):
     """As MinHash, by the settings of RedPajama-V2 (its app/src/dedupe): 13 words, 128 permutations.
 
-    Its bands, by threshold: 0.7: 14 x 9, 0.8: 9 x 13, 0.9: 5 x 25, 1.0: 1 x 128.
+    Its bands, by `threshold`: 0.7: 14 x 9, 0.8: 9 x 13, 0.9: 5 x 25, 1.0: 1 x 128. There are no others.
     """
 
     ngram: Annotated[int, Field(ge=1, le=1000)] = 13  # words
     ignore: tuple[Difference, ...] = ("case", "punctuation", "accents")  # its normalisation
-    bands: Annotated[int, Field(ge=0, le=2000)] = 9
-    rows: Annotated[int, Field(ge=0, le=500)] = 13
+    bands: Annotated[int, Field(ge=0, le=2000)] = 0  # its own for the threshold
+    rows: Annotated[int, Field(ge=0, le=500)] = 0  # likewise
     verify: bool = False  # the signatures are published, clusters left to the user
     short: Literal["exact", "keep"] = "keep"  # fewer than 13 words: no signature
+
+    def check(self) -> None:
+        if not self.bands and self.threshold not in REDPAJAMA:
+            known = ", ".join(f"{t:g}" for t in REDPAJAMA)
+            raise CurateError(f"threshold: {self.threshold:g} has no bands in RedPajama-V2; take one of {known}, or dedup.minhash.MinHash")
+        super().check()
+
+    @property
+    def banding(self) -> tuple[int, int]:
+        return (self.bands, self.rows) if self.bands else REDPAJAMA[self.threshold]
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ SHOWN = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # of these, what is said
 REDUCED = pa.schema({"doc": pa.int64(), "similarity": pa.float32(), "kept": pa.int64(), "kept_id": pa.large_string()})
 
 _NEVER = STEPS + 1  # in place of a step: at no epsilon
-_COMPARED, _CLUSTERS, _COPIES, _SPLIT, _PIECES, _LARGEST = range(-2000, -1994)  # in place of an address: `kept` is the count
+_COMPARED, _CLUSTERS, _COPIES, _SPLIT, _PIECES = range(-2000, -1995)  # in place of an address: `kept` is the count
+_UNSEEN, _LACKING, _LARGEST = range(-1995, -1992)  # likewise
 _SAMPLE, _PARTS, _ITERATIONS = 64, 256, 10  # by which a large cluster is split: documents for each part, parts at most
 _UNEVEN = 0.9  # share of a large cluster in one part: then it is no clusters, and is cut
 _BLOCK = 8192
@@ -65,7 +66,7 @@ class SemDeDup(Guarded):
     score: str = ""  # column of which the highest value stays, for `quality`
     against: Literal["seen", "kept"] = "seen"  # those before it that a document is compared with; SemDeDup: all, also those that go
     inclusive: bool = False  # also at exactly 1 - epsilon: NeMo Curator; SemDeDup: above it
-    max_cluster: Annotated[int, Field(ge=2)] = 50_000  # documents that are compared each with each; ours: 15 s and 250 MB of 384 numbers
+    max_cluster: Annotated[int, Field(ge=1000)] = 50_000  # documents compared each with each; ours: 15 s and 250 MB of 384 numbers
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # for `random`; ours
 
     @property
@@ -73,10 +74,7 @@ class SemDeDup(Guarded):
         return (self.column, self.score) if self.score else (self.column,)
 
     def check(self) -> None:
-        if self.keeper == "quality" and not self.score:
-            raise CurateError("keeper: quality needs the name of a column as `score`, such as score: quality; its highest value stays")
-        if self.keeper != "quality" and self.score:
-            raise CurateError(f"score: {self.score} is not looked at where the keeper is {self.keeper}; give keeper: quality, or no score")
+        keeping.check(self.keeper, self.score, "quality")
         Clusters(self.clusters).check()
 
     @cached_property
@@ -147,7 +145,7 @@ class SemDeDup(Guarded):
         of = head[copies]
         follow = (self.against == "kept") & (similarity[of] > self.bar)  # what is kept in the stead of the first copy, if that goes
         similarity[copies], partner[copies] = np.where(follow, similarity[of], 1), np.where(follow, partner[of], of)
-        counts.add(self._steps(similarity), len(heads), len(copies), len(pieces))
+        counts.add(self._steps(similarity), len(heads), len(copies), list(map(len, pieces)), keeping.lacking(rank, self.keeper))
         gone = np.flatnonzero(similarity > self.bar)
         ids = _taken(cluster["id"], partner[gone])
         return pa.table([doc[gone], similarity[gone], doc[partner[gone]], ids], schema=REDUCED)
@@ -167,8 +165,10 @@ class SemDeDup(Guarded):
         verdict = reduced.filter(pa.array(gone))
         removed, compared, clusters = len(verdict), count(_COMPARED), count(_CLUSTERS)
         largest = int(kept[doc == _LARGEST].max(initial=0))
-        facts = {"compared": compared, "removed": removed, "clusters": clusters, "largest_cluster": largest, "copies": count(_COPIES)}
-        facts |= {"split_clusters": count(_SPLIT), "pieces": count(_PIECES), "epsilon": self.epsilon}
+        facts = {"compared": compared, "removed": removed, "compared_clusters": clusters, "largest_cluster": largest}
+        facts |= {"copies": count(_COPIES)}
+        facts |= {"split_clusters": count(_SPLIT), "pieces": count(_PIECES), "unseen_pairs": count(_UNSEEN), "epsilon": self.epsilon}
+        facts |= keeping.counted(count(_LACKING), self.keeper)
         if not compared:
             return with_facts(verdict, **facts)
         says = [f"{compared:,} documents in {clusters:,} clusters (largest {largest:,}): {removed:,} go at epsilon {self.epsilon:g}"]
@@ -182,16 +182,19 @@ class SemDeDup(Guarded):
         facts["similarities"] = [{"from": 1 - n / STEPS, "documents": int(at[n])} for n in np.flatnonzero(at[:-1]).tolist()]
         if facts["split_clusters"]:
             many = f"{facts['split_clusters']:,} clusters of more than {self.max_cluster:,} documents"
-            into = f"{facts['pieces']:,} pieces, between which nothing was compared"
+            into = f"{facts['pieces']:,} pieces, between which nothing was compared: {facts['unseen_pairs']:,} pairs"
             says.append(f"{many} were split into {into}; more clusters (k) are smaller")
-        return with_facts(verdict, says=says, **facts)
+        warns = keeping.warned(facts["unscored"], compared, self.keeper, self.score)
+        return with_facts(verdict, says=says, warns=warns, **facts)
 
     def apply(self, batch: Batch, verdict: pa.Table) -> Checks:
         row = verdict["row"].to_numpy()
         similarity, kept, at = np.full(len(batch), np.nan), np.full(len(batch), -1, np.int64), np.full(len(batch), -1, np.int64)
         similarity[row], kept[row], at[row] = verdict["similarity"].to_numpy(), verdict["kept"].to_numpy(), np.arange(len(row))
         ids = verdict["kept_id"].take(pa.array(at, mask=at < 0)).cast(pa.string()).combine_chunks()
-        return {"semantic_duplicate": Check(kept < 0, similarity, 1 - self.epsilon, kept, ids)}
+        limit = 1 - self.epsilon
+        similarity[row] = np.maximum(similarity[row], limit)  # cosines of float32 that differ by less than GUARD are equal
+        return {"semantic_duplicate": Check(kept < 0, similarity, limit, kept, ids)}
 
 
 class _Counts:
@@ -199,13 +202,14 @@ class _Counts:
 
     def __init__(self) -> None:
         self.steps = np.zeros(_NEVER + 1, np.int64)
-        self.of = dict.fromkeys((_COMPARED, _CLUSTERS, _COPIES, _SPLIT, _PIECES, _LARGEST), 0)
+        self.of = dict.fromkeys((_COMPARED, _CLUSTERS, _COPIES, _SPLIT, _PIECES, _UNSEEN, _LACKING, _LARGEST), 0)
 
-    def add(self, steps: Array, heads: int, copies: int, pieces: int) -> None:
+    def add(self, steps: Array, heads: int, copies: int, pieces: list[int], lacking: int) -> None:
         self.steps += np.bincount(steps, minlength=_NEVER + 1)
         size = heads + copies
-        split = {_SPLIT: 1, _PIECES: pieces} if pieces > 1 else {}
-        for code, count in ({_COMPARED: size, _CLUSTERS: 1, _COPIES: copies} | split).items():
+        unseen = (heads**2 - sum(n**2 for n in pieces)) // 2  # pairs
+        split = {_SPLIT: 1, _PIECES: len(pieces), _UNSEEN: unseen} if len(pieces) > 1 else {}
+        for code, count in ({_COMPARED: size, _CLUSTERS: 1, _COPIES: copies, _LACKING: lacking} | split).items():
             self.of[code] += count
         self.of[_LARGEST] = max(self.of[_LARGEST], size)
 

@@ -287,25 +287,48 @@ def distinct(found, count, scratch, held, out, at):
 
 
 @njit(cache=True)
-def sets(data, start, end, to, flags, n, characters):
-    """The distinct shingles of each document in order: offsets int64[documents + 1], hashes uint32; and the hash of all its units.
+def enough(found, count, least):
+    """Whether there are `least` distinct values among found[:count], which are in any order: the first few tell, as a rule."""
+    if count < least:
+        return False
+    seen = np.empty(least, found.dtype)
+    held = 0
+    for k in range(count):
+        new = True
+        for j in range(held):
+            if seen[j] == found[k]:
+                new = False
+                break
+        if new:
+            seen[held] = found[k]
+            held += 1
+            if held == least:
+                return True
+    return held >= least
 
-    A document without a shingle is one: the hash of all its units.
+
+@njit(cache=True)
+def sets(data, start, end, to, flags, n, characters, least=1):
+    """The distinct shingles of each document in order: offsets int64[documents + 1], hashes uint32; the hash of all its units; and
+    whether there are `least`.
+
+    A document that has not so many distinct shingles has one: the hash of all its units.
     """
     docs = len(start)
     size = longest(start, end) + 1
     units, found = np.empty(size, np.uint64), np.empty(size, np.uint32)
-    offsets, whole = np.zeros(docs + 1, np.int64), np.empty(docs, np.uint64)
+    offsets, whole, has = np.zeros(docs + 1, np.int64), np.empty(docs, np.uint64), np.empty(docs, np.bool_)
     scratch, held = np.empty(size, np.uint32), np.empty((3, 2048), np.int64)
     power = _power(n)
     out = np.empty(1024, np.uint32)
     at = 0
     for d in range(docs):
         count, whole[d], _ = shingle(data, np.int64(start[d]), np.int64(end[d]), to, flags, n, power, characters, units, found)
-        if count == 0:
+        has[d] = enough(found, count, least)
+        if not has[d]:
             found[0] = np.uint32(whole[d] >> np.uint64(32))
             count = 1
         out = room(out, at, count)
         at = distinct(found, count, scratch, held, out, at)
         offsets[d + 1] = at
-    return offsets, out[:at].copy(), whole
+    return offsets, out[:at].copy(), whole, has

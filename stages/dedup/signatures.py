@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from curate.kernels.text import mix
-from stages.dedup.shingles import _power, distinct, longest, room, shingle
+from stages.dedup.shingles import _power, distinct, enough, longest, room, shingle
 
 Array = np.ndarray[Any, Any]
 
@@ -83,11 +83,11 @@ def fast(x, count, a, b, out):
 
 
 @njit(cache=True)
-def signatures(data, start, end, to, flags, n, characters, a, b, is_fast, with_sets):
-    """uint32[documents, permutations], and per document: shingles (int64) and the hash of all its units (uint64); and, where they are
-    asked for, offsets and distinct shingles as `shingles.sets` has them.
+def signatures(data, start, end, to, flags, n, characters, a, b, is_fast, with_sets, least):
+    """uint32[documents, permutations], and per document: shingles (int64), 0 where fewer than `least` are distinct, and the hash of all
+    its units (uint64); and, where they are asked for, offsets and distinct shingles as `shingles.sets` has them.
 
-    The signature of a document without a shingle is undefined.
+    The signature of a document of 0 shingles is undefined.
     """
     docs = len(start)
     size = longest(start, end) + 1
@@ -99,6 +99,8 @@ def signatures(data, start, end, to, flags, n, characters, a, b, is_fast, with_s
     power = _power(n)
     for d in range(docs):
         counts[d], whole[d], _ = shingle(data, np.int64(start[d]), np.int64(end[d]), to, flags, n, power, characters, units, found)
+        if not enough(found, counts[d], least):
+            counts[d] = 0
         if counts[d]:
             if is_fast:
                 fast(found, counts[d], a, b, out[d])

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from curate.batch import Array, Batch, Check
-from curate.errors import CurateError
 from curate.stage import Checks, Guarded, Second, with_facts
 from stages.dedup import substring_kernels as kernels
 
@@ -41,19 +41,11 @@ class ExactSubstring(Guarded):
     """Cut out of documents what stands at least twice in the corpus, `least` tokens or bytes in a row or longer."""
 
     unit: Unit = "tokens"  # ours: words and symbols; Lee et al. 2021 have a model's tokens; bytes: of UTF-8, cut at whole characters
-    least: int = 0  # units in a row; 0: 50 tokens (Lee et al. 2021, 4.1) or 100 bytes (their tool, 2 bytes a token)
+    least: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # in a row; 0: 50 tokens (Lee et al. 2021, 4.1), 100 bytes (their tool)
     keep_first: bool = False  # of the copies of a window; false: all of them go, as with the script that comes with their tool
-    merge: float = 1.0  # spans are joined where so much of what is joined is covered; datamap-rs: 0.95
-    min_bytes: int = 1  # other than white space that must be left of a document that lost some; ours
-    group: int = 0  # shards that are compared with each other, 0: all; Nemotron-CC: 100 GB at a time
-
-    def check(self) -> None:
-        if self.least < 0:
-            raise CurateError(f"{self.name}.least: {self.least} is given; a number of {self.unit} from 1 is expected, or 0 for {LEAST}")
-        if not 0 < self.merge <= 1:
-            raise CurateError(f"{self.name}.merge: {self.merge} is given; a share above 0 and up to 1 is expected")
-        if self.group < 0:
-            raise CurateError(f"{self.name}.group: {self.group} is given; a number of shards is expected, or 0 for all")
+    merge: Annotated[float, Field(gt=0, le=1)] = 1.0  # spans are joined where so much of what is joined is covered; datamap-rs: 0.95
+    min_bytes: Annotated[int, Field(ge=0, le=1_000_000_000)] = 1  # not white space, that must be left where some went; ours
+    group: Annotated[int, Field(ge=0)] = 0  # shards that are compared with each other, 0: all; Nemotron-CC: 100 GB at a time
 
     def groups(self, docs: Sequence[int]) -> list[int]:
         """Consecutive shards."""

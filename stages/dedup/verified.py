@@ -30,7 +30,7 @@ NEAR = 0.05  # below the threshold: pairs that are shown as just not similar eno
 NEAR_PAIRS = 16  # that are kept of one range of keys
 LARGEST = 10  # clusters and templates that are named
 TEMPLATE = 100  # documents of one band that are not duplicates of fewer than `compared`: far more than chance brings together
-VERDICT = pa.schema({"doc": pa.int64(), "kept": pa.int64(), "kept_id": pa.string(), "similarity": pa.float32(), "facts": pa.string()})
+VERDICT = pa.schema({"doc": pa.int64(), "kept": pa.int64(), "kept_id": pa.string(), "similarity": pa.float64(), "facts": pa.string()})
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,14 @@ class Verified(Second):
             gone, kept, alike, more = self._compared(keys)
         else:
             gone, kept, alike, more = self._united(keys)
+        if "rank" in keys.column_names:
+            more |= {"ranked": len(keys), "lacking": keeper.lacking(keys["rank"].to_numpy(), self.of.keeper)}
         ids = keys["id"]
         doc = keys["doc"].to_numpy()
         facts |= more | _clusters(ids, kept)
         order = np.argsort(gone)
         gone, kept, alike = gone[order], kept[order], alike[order]
-        columns = [pa.array(doc[gone]), pa.array(doc[kept]), _take(ids, kept), pa.array(alike, pa.float32())]
+        columns = [pa.array(doc[gone]), pa.array(doc[kept]), _take(ids, kept), pa.array(alike, pa.float64())]
         table = pa.Table.from_arrays([*columns, pa.nulls(len(gone), pa.string())], schema=VERDICT)
         if not facts:
             return table

@@ -65,7 +65,17 @@ def test_what_was_compared_and_what_goes_is_counted_and_said(tmp_path: Path):
     rows = rows_of(["a", "a", "b", "a", "c"], url=["x", "x", None, "y", "x"])
     facts = facts_of(Exact(column="url"), rows, tmp_path)
     assert {name: facts[name] for name in ("compared", "unique", "removed")} == {"compared": 4, "unique": 2, "removed": 2}
-    assert facts["says"] == ["4 documents compared: 2 stay, 2 go"]
+    assert facts["says"] == ["4 documents compared: 2 stay, 2 go", "1 more have no url, are compared with none, and stay"]
+
+
+def test_documents_without_what_the_keeper_goes_by_are_counted(tmp_path: Path):
+    rows = rows_of(["a", "a", "b"], date=["2020-01-01", None, "soon"], quality=[0.5, float("nan"), None])
+    (tmp_path / "best").mkdir()
+    dated = facts_of(Exact(keeper="newest"), rows, tmp_path)
+    scored = facts_of(Exact(keeper="best", score="quality"), rows, tmp_path / "best")
+    assert dated["warns"] == ["2 of 3 documents have no date that can be read, and count as the oldest"]
+    assert scored["warns"] == ["2 of 3 documents have no number in the column quality, and count as the worst"]
+    assert (dated["undated"], scored["unscored"]) == (2, 2)
 
 
 # -- crowds and chance --------------------------------------------------------------------------------------------------------------

@@ -151,6 +151,13 @@ def test_scores_of_any_type_are_compared_as_numbers(scores: pa.Array):
     assert order(batch_of([""] * 4, quality=scores), "best", "quality") == [3, 0, 2, 1]
 
 
+@pytest.mark.parametrize("column", ["id", "text", "source", "url", "date"])
+def test_a_column_without_numbers_is_no_score(column: str):
+    for policy in ("best", "quality"):
+        with pytest.raises(CurateError, match=f"score: {column} holds no numbers"):
+            keeper.check(policy, column, policy)
+
+
 def test_the_first_needs_no_rank_and_no_column():
     assert keeper.ranks(batch_of(["a", "b"]), "first") is None
     assert [keeper.reads(k, s) for k, s in (("first", ""), ("longest", ""), ("newest", ""), ("best", "q"))] == [(), (), ("date",), ("q",)]

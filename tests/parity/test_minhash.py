@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import support
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from near_duplicates import corpus, dropped, edited, greedy, jaccard, shingles, vocabulary
+from near_duplicates import corpus, dropped, edited, greedy, jaccard, shards, shingles, vocabulary
 
 from curate.batch import Batch
 from curate.build import build
-from curate.errors import CurateError
+from curate.errors import CurateError, RecipeError
 from stages.dedup import components, estimate, signatures
 from stages.dedup import shingles as shingling
+from stages.dedup.exact import Exact
 from stages.dedup.minhash import Books, FineWeb, MinHash, Nemotron, RedPajama
 
 SURE = {"bands": 60, "rows": 3, "compared": 100, "sample": 0}  # finds a pair of similarity 0.5 with 99.97 %
@@ -37,7 +39,7 @@ def words_of(text: str, *, lower: bool = True, digits: bool = True, punctuation:
 def same(a: str, b: str, **ignored: bool) -> bool:
     """Whether two texts are the same words to the kernel."""
     table = shingling.table(**({"lower": True, "digits": True, "punctuation": True, "accents": True} | ignored))
-    _, _, whole = shingling.sets(*batch(a, b).utf8, *table, 5, False)
+    _, _, whole, _ = shingling.sets(*batch(a, b).utf8, *table, 5, False)
     return bool(whole[0] == whole[1])
 
 
@@ -111,7 +113,7 @@ def test_words_are_those_of_a_plain_reading(text: str):
 @given(st.lists(st.text(st.sampled_from("ab c"), max_size=40), max_size=6), st.integers(1, 6))
 def test_shingles_are_the_distinct_runs_of_words(texts: list[str], n: int):
     table = shingling.table(True, True, True, True)
-    offsets, found, _ = shingling.sets(*batch(*texts).utf8, *table, n, False)
+    offsets, found, *_ = shingling.sets(*batch(*texts).utf8, *table, n, False)
     for d, text in enumerate(texts):
         words = text.split()
         runs = {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
@@ -123,7 +125,7 @@ def test_shingles_are_the_distinct_runs_of_words(texts: list[str], n: int):
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(st.sampled_from("abä 漢\n"), max_size=40), max_size=6), st.integers(1, 6))
 def test_shingles_of_characters_are_the_distinct_runs_of_characters(texts: list[str], n: int):
-    offsets, _, _ = shingling.sets(*batch(*texts).utf8, *shingling.table(False, False, False, False, True), n, True)
+    offsets, *_ = shingling.sets(*batch(*texts).utf8, *shingling.table(False, False, False, False, True), n, True)
     for d, text in enumerate(texts):
         assert offsets[d + 1] - offsets[d] == max(len({text[i : i + n] for i in range(len(text) - n + 1)}), 1)
 
@@ -329,10 +331,51 @@ def test_only_documents_that_agree_in_the_columns_of_within_meet(tmp_path: Path)
     assert {d: k for d, (k, _) in found.items()} == {2: 0, 4: 1, 5: 3}
 
 
-def test_documents_without_a_shingle_are_compared_whole_or_not_at_all(tmp_path: Path):
-    texts = ["", "one", "One!", "two words", "two  words", "", "three words here", "one two"]
-    assert {d: k for d, (k, _) in dropped(MinHash(), texts, tmp_path / "a").items()} == {2: 1, 4: 3, 5: 0}
+def test_proposed_documents_without_what_the_keeper_goes_by_are_counted(tmp_path: Path):
+    base = " ".join(vocabulary(random.Random(1), 60))
+    columns = {"date": ["2020-01-01", None, "soon"], "quality": ["0.1", "good", None]}
+    for number, (stage, what) in enumerate([(MinHash(keeper="newest"), "date"), (MinHash(keeper="best", score="quality"), "number in")]):
+        dropped(stage, [base, base, f"{base} more"], tmp_path / str(number), **columns)
+        facts = read_facts(tmp_path / str(number))
+        assert facts["undated"] + facts["unscored"] == 2
+        assert any(f"2 of 3 documents that bands propose have no {what}" in sentence for sentence in facts["warns"])
+
+
+def test_documents_without_a_shingle_go_only_for_equal_bytes_or_not_at_all(tmp_path: Path):
+    texts = ["", "one", "One!", "two words", "two  words", "", "...", "one", "12 45", "67 89"]
+    assert dropped(MinHash(), texts, tmp_path / "a") == {5: (0, 1.0), 7: (1, 1.0)}
     assert dropped(MinHash(short="keep"), texts, tmp_path / "b") == {}
+
+
+@pytest.mark.parametrize(
+    "stage", [MinHash(), MinHash(sketch="fast"), MinHash(verify=False), Nemotron(ignore=("punctuation", "digits"), few=8)]
+)
+def test_documents_of_which_next_to_nothing_is_left_go_only_for_equal_bytes(stage: MinHash, tmp_path: Path):
+    """Emoji are symbols, and numbers are all 0: what is left of such texts is alike, and they are not."""
+    rng = random.Random(1)
+    emoji = ["".join(rng.choices("\U0001f600\U0001f601\U0001f602\U0001f603", k=40)) for _ in range(60)]
+    tables = ["\n".join(" ".join(f"{rng.random():.4f}" for _ in range(6)) for _ in range(20)) for _ in range(60)]
+    texts = [*emoji, *tables, "...", "", tables[3], emoji[4]]
+    assert dropped(stage, texts, tmp_path).keys() == {122, 123}
+
+
+def test_symbols_alone_are_judged_as_exact_judges_them(tmp_path: Path):
+    texts = ["...", "!!!", "...", "", "\U0001f600", "\U0001f601", "\U0001f600", "", "... "]
+    exact = dropped(Exact(normalise=True), texts, tmp_path / "exact")
+    assert {d: k for d, (k, _) in exact.items()} == {d: k for d, (k, _) in dropped(MinHash(), texts, tmp_path / "minhash").items()}
+
+
+def test_how_little_is_too_little_is_a_parameter(tmp_path: Path):
+    texts = ["a b c d e f g h i", "a b c d e f g h i!", "a b c d e f g h", "a b c d e f g h!"]  # five shingles, and four
+    assert dropped(MinHash(), texts, tmp_path / "a") == {1: (0, 1.0)}
+    assert dropped(MinHash(few=4), texts, tmp_path / "b").keys() == {1, 2, 3}
+    assert dropped(MinHash(few=6), texts, tmp_path / "c") == {}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(1, 8))
+def test_distinct_values_are_counted_up_to_a_number(values: list[int], least: int):
+    assert shingling.enough(np.array(values, np.uint32), len(values), least) == (len(set(values)) >= least)
 
 
 def test_a_quotation_is_contained_and_not_alike(tmp_path: Path):
@@ -430,6 +473,9 @@ def test_a_drawn_sample_estimates_what_all_pairs_would_say(tmp_path: Path):
         ({"keeper": "best"}, "best"),
         ({"score": "quality"}, "score"),
         ({"verify": False, "keep_index": True}, "verify: true"),
+        ({"threshold": 1.0, "inclusive": False}, "nothing is more similar than 1"),
+        ({"threshold": 0.5, "verify": False}, "threshold: 0.5 decides nothing where verify is false"),
+        ({"threshold": 0.5, "verify": False, "bands": 0, "rows": 0}, None),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings_: dict, message: str | None):
@@ -439,6 +485,36 @@ def test_settings_that_make_no_sense_are_refused(settings_: dict, message: str |
         return
     with pytest.raises(CurateError, match=message):
         stage.check()
+
+
+@pytest.mark.parametrize(("threshold", "banding"), [(0.7, (14, 9)), (0.8, (9, 13)), (0.9, (5, 25)), (1.0, (1, 128))])
+def test_redpajama_has_bands_for_four_thresholds_and_no_others(threshold: float, banding: tuple[int, int]):
+    stage = build("dedup.minhash.RedPajama", {"threshold": threshold})
+    stage.check()
+    assert isinstance(stage, RedPajama)
+    assert stage.banding == banding
+    with pytest.raises(CurateError, match=r"threshold: 0\.75 has no bands in RedPajama-V2; take one of 0\.7, 0\.8, 0\.9, 1"):
+        RedPajama(threshold=0.75).check()
+
+
+@pytest.mark.parametrize("memory", [0, float("inf"), float("nan")])
+def test_memory_is_bounded(memory: float):
+    with pytest.raises(RecipeError, match=r"memory: expected (greater|less) than or equal to"):
+        build("dedup.minhash.MinHash", {"memory": memory})
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.7, 0.9])
+def test_what_goes_at_the_threshold_has_a_similarity_that_is_not_below_it(threshold: float, tmp_path: Path):
+    """Of a hundred shingles in all so many are shared; 0.7 and 0.9 are less as float32."""
+    own = round(100 * (1 - threshold))
+    known = vocabulary(random.Random(2), 400)
+    words = list(dict.fromkeys(known))[:100]
+    texts = [" ".join(words), " ".join(words[:-own])]
+    folder = tmp_path / "a"
+    folder.mkdir()
+    stage = MinHash(ngram=1, threshold=threshold, bands=60, rows=1)
+    [verdict] = support.decided(stage, shards(texts, 1), folder)
+    assert verdict.rows(0, 2)["similarity"].to_pylist() == [threshold]
 
 
 def test_a_document_repeated_and_nothing_repeated(tmp_path: Path):

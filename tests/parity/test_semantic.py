@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from classifiers import cosine
 from curate.barriers import FACTS_FILE
 from curate.batch import Array, Batch
-from curate.errors import CurateError
+from curate.build import build
+from curate.errors import CurateError, RecipeError
 from curate.stage import Model
 from curate.worker import outcome
 from stages.dedup import semantic
@@ -126,6 +127,7 @@ def test_quality_goes_by_a_score() -> None:
     assert found.similarity == pytest.approx({2: 0.99939, 40: 0.99985}, abs=5e-6)
     worst = judged(at(0, 0.1), scores=[float("nan"), -5.0])
     assert worst.kept == {0: 1}  # a document without a score is the worst
+    assert worst.facts["warns"] == ["1 of 2 documents have no number in the column score, and count as the worst"]
 
 
 def test_the_rows_of_curators_own_test() -> None:
@@ -139,6 +141,8 @@ def test_exactly_at_the_limit_semdedup_keeps_and_curator_removes() -> None:
     pair = [(1.0, 0.0), (0.6, 0.8)]
     assert judged(pair, epsilon=0.4, scores=[2, 1]).gone == []
     assert judged(pair, epsilon=0.4, scores=[2, 1], inclusive=True).gone == [1]
+    as_float32 = judged([(1.0, 0.0), (0.7, 0.51**0.5)], epsilon=0.3, scores=[2, 1], inclusive=True)
+    assert as_float32.similarity == {1: 1 - 0.3}  # and not 0.69999999, below the limit in the same fate
     assert judged(pair, epsilon=0.4001, scores=[2, 1]).gone == [1]
     assert judged(pair, epsilon=0.3999, scores=[2, 1], inclusive=True).gone == []
     for against in ("seen", "kept"):  # what is like nothing stays whatever the limit
@@ -308,6 +312,7 @@ def test_a_cluster_that_is_too_large_is_split_between_and_not_through_groups() -
     assert 0 <= 2000 - 40 - len(found.gone) <= 5  # k-means puts few groups on two sides of a border
     assert found.facts["split_clusters"] == 1
     assert found.facts["pieces"] >= 10
+    assert 2000 * 1999 // 2 > found.facts["unseen_pairs"] > 2000 * 1800 // 2
     assert any("1 clusters of more than 200 documents were split" in line for line in found.facts["says"])
     assert judged(vectors, max_cluster=200, partitions=3, cuts=(700,)) == found
 
@@ -349,13 +354,22 @@ def test_lists_of_any_kind_are_embeddings_and_nothing_else_is(tmp_path: Path) ->
         assert keys["row"].to_pylist() == [0, 2]
         assert len(set(keys["key"].to_pylist())) == 2
     for column, message in (
-        (pa.array(["a"]), "column embedding holds string; expected embeddings"),
+        (
+            pa.array(["a"]),
+            "column embedding holds string; expected embeddings.*What a reader keeps of its input becomes text: let encoder.Embed",
+        ),
         (pa.array([[1]], pa.list_(pa.int64())), r"holds list<.*int64>; expected embeddings"),
         (pa.array([[1.0], [1.0, 2.0]], pa.list_(pa.float32())), "embeddings of 1 and of 2 numbers"),
         (pa.array([[1.0, 2.0]], pa.list_(pa.float32())), "embeddings of 2 numbers, and the centroids of .* have 4"),
     ):
         with pytest.raises(CurateError, match=message):
             emitted(tmp_path, column)
+
+
+def test_clusters_are_not_split_into_next_to_nothing(tmp_path: Path) -> None:
+    np.save(tmp_path / "centroids.npy", np.eye(4, dtype=np.float32))
+    with pytest.raises(RecipeError, match=r"max_cluster: expected greater than or equal to 1000, found 4"):
+        build("dedup.semantic.SemDeDup", {"clusters": str(tmp_path / "centroids.npy"), "max_cluster": 4})
 
 
 def test_what_cannot_be_is_refused_before_anything_starts(tmp_path: Path) -> None:

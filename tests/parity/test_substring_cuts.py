@@ -196,10 +196,12 @@ def test_windows_that_do_not_fit_the_table_are_compared_in_parts(values: list[in
 # -- the rest -----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("field", "value"), [("least", -1), ("merge", 0.0), ("merge", 1.5), ("group", -2)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("least", -1), ("merge", 0.0), ("merge", 1.5), ("merge", float("nan")), ("group", -2), ("min_bytes", -4)]
+)
 def test_a_parameter_that_makes_no_sense_is_refused_by_name(field: str, value: float):
-    with pytest.raises(CurateError, match=rf"ExactSubstring\.{field}: {value} is given; .* expected"):
-        build("dedup.substring.ExactSubstring", {field: value}).check()
+    with pytest.raises(CurateError, match=rf"ExactSubstring\.{field}: expected .* than .*, found {value}"):
+        build("dedup.substring.ExactSubstring", {field: value})
 
 
 def test_what_goes_is_told_in_numbers(tmp_path: Path):

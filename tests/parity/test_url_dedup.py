@@ -132,7 +132,17 @@ def test_what_goes_is_counted(tmp_path: Path):
         "removed": 2,
         "undated": 2,
     }
-    assert any("2 of them have no date" in sentence for sentence in facts["says"])
+    assert facts["says"][1:] == ["1 more have no url, are compared with none, and stay"]
+    assert facts["warns"] == ["2 of 4 documents have no date that can be read, and count as the oldest"]
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_where_no_document_has_an_address_that_is_said(partitions: int, tmp_path: Path):
+    rows = pages(*[(None, None, 1)] * 20)
+    assert set(judged(Url(), split(rows, 3), partitions).values()) == {None}
+    facts = facts_of(Url(), rows, tmp_path)
+    assert (facts["compared"], facts["absent"]) == (0, 20)
+    assert facts["warns"] == ["none of 20 documents has a url: nothing is compared"]
 
 
 @pytest.mark.parametrize("column", ["url", "date"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -79,11 +80,51 @@ def test_of_many_files_some_are_read_and_that_is_said(out: Path, monkeypatch: py
     assert "of 2 files of fates 1 were read" in duplicates.report(str(out))
 
 
-def test_a_folder_without_a_run_and_a_run_without_duplicates_are_named(tmp_path: Path):
+def test_identical_texts_are_shown_from_their_beginning(out: Path):
+    told = duplicates.report(str(out))
+    first = duplicates.deduplications(str(out))[0].texts["web/a.parquet:0"].split()[:3]
+    assert f"\n    {' '.join(first)} " in told
+
+
+def test_pairs_that_are_identical_are_not_just_above_the_threshold():
+    fates = pa.table({"id": ["b", "c"], "kept_id": ["a", "a"], "value": [1.0, 0.9], "limit": [0.8, 0.8]})
+    made = duplicates.Deduplication("dedup.minhash.MinHash", ["web"], True, {}, {}, {}, {})
+    duplicates._show(made, fates, {})
+    assert [p.gone for p in made.above] == ["c"]
+
+
+def test_what_stays_in_the_end_heads_a_cluster_where_documents_go_for_others_that_go():
+    fates = pa.table({"id": ["b", "c", "d"], "kept_id": ["a", "b", "x"], "value": [0.9, 0.9, 0.9], "limit": [0.8] * 3})
+    made = duplicates.Deduplication("dedup.semantic.SemDeDup", ["web"], True, {}, {}, {}, {})
+    duplicates._show(made, fates, {})
+    assert made.largest == [("a", 3), ("x", 2)]
+    assert made.clusters == {"2": 1, "3": 1}
+    assert [(p.gone, p.kept) for p in made.examples["a"]] == [("b", "a"), ("c", "b")]
+
+
+def reported(folder: Path, texts: list[str], stages: list[str], *settings: str) -> str:
+    """The report of one source."""
+    pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), folder / "a.parquet")
+    recipe = f"name: x\nsources: {{web: [{{read.parquet.Parquet: {{paths: ['${{data}}/a.parquet']}}}}, {', '.join(stages)}]}}\n"
+    support.run(support.write_recipe(folder, folder, recipe), folder / "out", *settings)
+    return duplicates.report(str(folder / "out"))
+
+
+@pytest.mark.parametrize("stage", ["dedup.exact.Exact", "dedup.minhash.MinHash", "dedup.substring.ExactSubstring"])
+@pytest.mark.parametrize("texts", [[], ["one", "two"]], ids=["empty", "unlike"])
+def test_where_nothing_repeats_that_is_what_is_told(stage: str, texts: list[str], tmp_path: Path):
+    assert f"web: 0 of {len(texts)} documents go (0.0%)" in reported(tmp_path, texts, [stage])
+
+
+def test_passages_that_were_cut_out_are_told_of(tmp_path: Path):
+    passage = " ".join(words(random.Random(5), 60))
+    told = reported(tmp_path, [f"{passage} one of its own", f"two more words {passage}"], ["dedup.substring.ExactSubstring"])
+    assert "2 spans go, 120 tokens of 2 documents; the longest has 60" in told
+    assert re.search(r"web: 0 of 2 documents go \(0.0%\), \d+ of \d+ characters \(9\d\.\d%\)", told)
+
+
+def test_a_folder_without_a_run_and_a_recipe_without_deduplication_are_named(tmp_path: Path):
     with pytest.raises(RecipeError, match="no run is here"):
         duplicates.report(str(tmp_path))
-    pq.write_table(pa.table({"text": ["one", "two"]}), tmp_path / "a.parquet")
-    recipe = "name: x\nsources: {web: [{read.parquet.Parquet: {paths: ['${data}/a.parquet']}}, dedup.exact.Exact]}\n"
-    support.run(support.write_recipe(tmp_path, tmp_path, recipe), tmp_path / "out")
-    with pytest.raises(CurateError, match="no deduplication has dropped a document"):
-        duplicates.report(str(tmp_path / "out"))
+    with pytest.raises(CurateError, match="has no stage that drops duplicates"):
+        reported(tmp_path, ["one"], ["gopher.Quality"])

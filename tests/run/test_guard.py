@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import support
 
-from curate.errors import BudgetError
+from curate.build import build
+from curate.errors import BudgetError, RecipeError
 
 ROW = dict[str, Any]
 
 
-def recipe(folder: Path, rows: list[ROW], keep: list[str], **stage: Any) -> str:
+def recipe(folder: Path, rows: list[ROW], keep: list[str], name: str = "dedup.exact.Exact", **stage: Any) -> str:
     """One source of several shards, deduplicated."""
     lines = [json.dumps(row) + "\n" for row in rows]
     (folder / "web").mkdir()
@@ -22,7 +24,7 @@ def recipe(folder: Path, rows: list[ROW], keep: list[str], **stage: Any) -> str:
         (folder / "web" / f"{number}.jsonl").write_text("".join(lines[number * len(rows) // 3 : (number + 1) * len(rows) // 3]))
     reader = {"read.jsonl.Jsonl": {"paths": [f"{folder}/web/*.jsonl"], "keep": keep}}
     engine = {"shard_bytes": 20_000, "partitions": 3}
-    sources = {"web": [reader, {"dedup.exact.Exact": stage}]}
+    sources = {"web": [reader, {name: stage}]}
     return support.write_recipe(folder, folder, sources=sources, corpus=[], mix=None, tokens=None, engine=engine)
 
 
@@ -77,3 +79,37 @@ def test_the_limit_is_the_recipes(tmp_path: Path):
     with pytest.raises(BudgetError, match=r"drops 1,000 of the 2,000 documents of web \(50\.0%\); max_loss is 49\.0%"):
         support.run(source, tmp_path / "out")
     support.run(source, tmp_path / "out", "sources.web.dedup.exact.Exact.max_loss=0.5")
+
+
+def letters(number: int) -> str:
+    """Digits are all one to line deduplication."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
+NOTICE = " ".join(f"word{n}" for n in range(70))
+
+
+@pytest.mark.parametrize(("name", "limit"), [("dedup.substring.ExactSubstring", "90.0%"), ("dedup.lines.Lines", "95.0%")])
+def test_a_stage_that_takes_nearly_all_of_the_text_fails_the_run(name: str, limit: str, tmp_path: Path):
+    """Though each document stays, as a few words of its own are left of it."""
+    source = recipe(tmp_path, [{"text": f"{NOTICE}\nown {letters(n)}"} for n in range(1200)], [], name)
+    with pytest.raises(BudgetError) as error:
+        support.run(source, tmp_path / "out")
+    message = str(error.value)
+    assert re.search(rf"{name} drops \d{{3}},\d{{3}} of the \d{{3}},\d{{3}} characters of web \(9\d\.\d%\); max_loss is {limit}", message)
+    assert f"raise {name}.max_loss" in message
+    support.run(source, tmp_path / "out", f"sources.web.{name}.max_loss=1")
+    assert len(support.documents(tmp_path / "out", "web")) == 1200
+
+
+def test_what_line_dedup_takes_of_dumps_by_design_goes_through(tmp_path: Path):
+    rows = [{"text": f"{NOTICE[:160]}\nan own line of page {letters(n)} of this dump, and so on"} for n in range(1200)]
+    support.run(recipe(tmp_path, rows, [], "dedup.lines.Lines"), tmp_path / "out")
+    assert len(support.documents(tmp_path / "out", "web")) == 1200
+
+
+@pytest.mark.parametrize("name", ["dedup.exact.Exact", "dedup.lines.Lines", "dedup.minhash.MinHash", "dedup.substring.ExactSubstring"])
+@pytest.mark.parametrize("max_loss", [-0.1, 2, float("nan")])
+def test_a_limit_is_a_share(name: str, max_loss: float):
+    with pytest.raises(RecipeError, match=rf"{name}.max_loss: expected (greater|less) than or equal to"):
+        build(name, {"max_loss": max_loss})

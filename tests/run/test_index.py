@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 
 from curate import plan as planning
 from curate import recipe as recipes
-from curate.errors import CurateError, RecipeError
-from curate.runner import Ray
+from curate import run as running
+from curate.errors import RecipeError
+from curate.progress import Lines
+from curate.runner import Local, Ray
 
 WORDS = [a + b for a in "bcdfghjklm" for b in ("an", "el", "ir", "on", "ut")]
 BARRIER = {"dedup.minhash.MinHash": {"ngram": 2, "bands": 12, "rows": 2, "threshold": 0.6, "compared": 3, "max_loss": 1, "sample": 20}}
@@ -105,6 +107,17 @@ def test_dumps_added_one_by_one_give_what_all_at_once_gives(seed: int, sizes: tu
         previous = {"index": index_of(out)}
 
 
+def test_documents_of_which_nothing_is_left_meet_those_of_an_index_by_their_bytes(tmp_path: Path):
+    texts = {"a": ["\U0001f600", "...", "1.5 2.5 3.5", ""], "b": ["\U0001f601", "...", "7.5 9.5 8.5", "1.5 2.5 3.5", "!"]}
+    for name, some in texts.items():
+        write(tmp_path, name, some)
+    made = run(tmp_path, "a-alone", ["a"], {"keep_index": True})
+    out = run(tmp_path, "b-added", ["b"], {"index": index_of(made)})
+    assert kept(out, ["b"]) == ["b/0.parquet:0", "b/0.parquet:2", "b/0.parquet:4"]
+    assert fates(out, "b") == {"b/0.parquet:1": ("a/0.parquet:1", 1.0), "b/0.parquet:3": ("a/0.parquet:2", 1.0)}
+    assert fates(run(tmp_path, "both", ["a", "b"]), "b") == fates(out, "b")
+
+
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("index")
@@ -143,6 +156,35 @@ def test_an_index_of_other_settings_is_refused_before_anything_starts(first: Pat
         run(first, "refused", ["b"], {"index": index_of(first / "first" / "run")} | changes)
 
 
+KEPT = {"dedup.minhash.MinHash": {"keep_index": True}}
+
+
+def planned(folder: Path, own: dict[str, list[Any]], corpus: list[Any]) -> planning.Plan:
+    """Sources of their own stages, each of which reads the dump a."""
+    sources = {name: [{"read.parquet.Parquet": {"paths": [f"{folder}/a"]}}, *stages] for name, stages in own.items()}
+    return planning.plan(recipes.load(support.write_recipe(folder, folder, RECIPE, sources=sources, corpus=corpus)))
+
+
+@pytest.mark.parametrize(
+    ("own", "corpus", "name", "places"),
+    [
+        ({"a": [KEPT]}, [KEPT], "a-dedup.minhash.MinHash", (r"corpus\[0\]", r"sources\.a\[1\]")),
+        ({"a": [KEPT, KEPT]}, [], "a-dedup.minhash.MinHash", (r"sources\.a\[2\]", r"sources\.a\[1\]")),
+        ({"a": [], "b": []}, [KEPT, KEPT], "corpus-dedup.minhash.MinHash", (r"corpus\[1\]", r"corpus\[0\]")),
+    ],
+)
+def test_two_indexes_of_one_name_are_refused(first: Path, own: Any, corpus: Any, name: str, places: tuple[str, str]):
+    with pytest.raises(RecipeError, match=rf"{places[0]}.*keeps its index as index/{name}, and so does .*{places[1]}"):
+        planned(first, own, corpus)
+
+
+def test_indexes_of_several_names_are_all_kept(first: Path, tmp_path: Path):
+    made = planned(first, {"a": [KEPT], "b": [KEPT]}, [KEPT])
+    running.run(made, str(tmp_path), Local(), Lines())
+    kept = ["a-dedup.minhash.MinHash", "b-dedup.minhash.MinHash", "corpus-dedup.minhash.MinHash"]
+    assert sorted(p.name for p in (tmp_path / "index").iterdir()) == kept
+
+
 def test_what_is_no_index_is_refused(first: Path, tmp_path: Path):
     (tmp_path / "index.json").write_text("{}")
     with pytest.raises(RecipeError, match="is no index"):
@@ -151,12 +193,19 @@ def test_what_is_no_index_is_refused(first: Path, tmp_path: Path):
         run(first, "refused", ["b"], {"index": str(tmp_path / "nowhere" / "index.json")})
 
 
-def test_an_index_with_a_file_missing_is_refused(first: Path, tmp_path: Path):
+@pytest.mark.parametrize("damage", ["missing", "empty", "foreign"])
+@pytest.mark.parametrize("end", ["arrow", "parquet"])
+def test_an_index_with_a_file_that_is_not_its_own_is_refused_before_anything_is_read(first: Path, tmp_path: Path, damage: str, end: str):
     home = Path(index_of(first / "first" / "run")).parent
     shutil.copytree(home, tmp_path / "copy")
-    next((tmp_path / "copy").glob("*.arrow")).unlink()
-    with pytest.raises(CurateError, match=r"\.index\.arrow is not as .*index\.json says"):
-        run(first, "refused", ["b"], {"index": str(tmp_path / "copy" / "index.json")})
+    victim = sorted((tmp_path / "copy").glob(f"*.{end}"))[-1]
+    victim.unlink()
+    if damage != "missing":
+        victim.write_bytes(b"" if damage == "empty" else b"of another run")
+    found = {"missing": "it is not there", "empty": "it has 0", "foreign": "it has 14"}[damage]
+    with pytest.raises(RecipeError, match=rf"corpus\[0\].*\.index\.{end} is not as .*index\.json says .*: {found}; copy"):
+        run(first, f"refused-{tmp_path.name}", ["b"], {"index": str(tmp_path / "copy" / "index.json")})
+    assert not (first / f"refused-{tmp_path.name}" / "run" / "passes").exists()
 
 
 def test_an_index_that_is_no_longer_kept_goes(first: Path):

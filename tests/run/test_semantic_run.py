@@ -14,6 +14,7 @@ import pytest
 import support
 from encoder_model import DIM, save
 
+from curate import duplicates
 from curate.runner import Ray
 
 pytest.importorskip("transformers")
@@ -92,10 +93,22 @@ def test_the_model_has_a_card_and_the_run_a_curve(place: Path) -> None:
     assert (card["documents"], card["k"], card["dimensions"]) == (DOCUMENTS + CHANGED + COPIES, 9, DIM)
     [[facts]] = [json.loads(path.read_text()) for path in (place / "out").rglob("facts.json")]
     assert facts["compared"] == DOCUMENTS + CHANGED + COPIES
-    assert facts["clusters"] <= 9
+    assert facts["compared_clusters"] <= 9
     curve = {point["epsilon"]: point["removed"] for point in facts["curve"]}
     assert max(removed for epsilon, removed in curve.items() if epsilon <= 0.01) == facts["removed"] == CHANGED + COPIES
     assert max(curve.values()) > CHANGED + COPIES
+
+
+def test_its_report_is_told_as_of_any_deduplication(place: Path) -> None:
+    [made] = duplicates.deduplications(str(place / "out"))
+    assert (made.done, made.dropped["web"], made.of["web"]) == (True, CHANGED + COPIES, DOCUMENTS + CHANGED + COPIES)
+    assert sum((int(size) - 1) * count for size, count in made.clusters.items()) == CHANGED + COPIES
+    kept = set(support.documents(place / "out", "web")["id"].to_pylist())
+    assert {name for name, _ in made.largest} <= kept
+    assert made.above
+    assert all(p.similarity is not None and made.limit is not None and made.limit < p.similarity < 1 for p in made.above)
+    assert "dedup.semantic.SemDeDup over web" in duplicates.report(str(place / "out"))
+    assert json.loads(duplicates.report(str(place / "out"), as_json=True))[0]["clusters"] == made.clusters
 
 
 def test_another_epsilon_embeds_nothing_again(place: Path, tmp_path: Path) -> None:
