@@ -310,6 +310,8 @@ class _Run:
         assert leave is not None
         try:
             return leave.emit(batch)
+        except CurateError:
+            raise
         except Exception as error:
             raise self._blame(leave, batch, None, error) from error
 

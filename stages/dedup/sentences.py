@@ -20,7 +20,7 @@ from classifiers import punkt
 from curate.batch import Array, Batch, Check
 from curate.errors import RecipeError
 from curate.kernels import membership
-from curate.stage import ADDRESS, Checks, Global, Model
+from curate.stage import ADDRESS, Checks, Guarded, Model
 from stages.dedup.datatrove import normalised, xxh64
 from stages.dedup.lines import Lines, _looked_up
 
@@ -28,7 +28,7 @@ _FIRST_STAYS = Lines(more_than=1, keep_first=1)
 
 
 @dataclass(frozen=True)
-class Sentences(Global):
+class Sentences(Guarded):
     """Of each span of sentences that several documents hold, or one holds more than once, keep the first in corpus order."""
 
     punkt: Model  # Punkt's parameters, as {known: punkt_tab.zip}; ours, datatrove 0.10 takes spaCy's sentences
