@@ -20,7 +20,7 @@ demo: .venv/installed  ## the main job on the built-in sample
 test: .venv/developed check  ## everything that CI runs
 	-test -f $(LID) || $(BIN)/python -c "from pathlib import Path; from curate import known; known.fetch(known.LID, Path('$(LID)').parent)"
 	-test -f $(PUNKT) || $(BIN)/python -c "from pathlib import Path; from curate import known; known.fetch(known.PUNKT, Path('$(PUNKT)').parent)"
-	CURATE_LID=$(LID) CURATE_PUNKT=$(PUNKT) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	CURATE_LID=$(LID) CURATE_PUNKT=$(PUNKT) $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 check: .venv/developed
 	$(BIN)/ruff check .

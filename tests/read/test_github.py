@@ -253,7 +253,7 @@ def test_damaged_archive_costs_its_rest_and_a_text_file_is_none(tmp_path: Path) 
     )
     found = read(tmp_path / "all")
     assert sorted(bad.place.partition(":")[0] for bad in found.bad) == ["cut.tar.gz", "no.zip", "path.zip"]
-    assert [bad.place for bad in found.bad if bad.whole_file] == ["no.zip:#0"]
+    assert not any(bad.whole_file for bad in found.bad), "an archive is one repository of many"
     assert "y.py" in found.licences()
     assert "r/0.py".removeprefix("r/") in found.licences()
 
