@@ -16,7 +16,7 @@ from numba import njit
 
 from curate.kernels import unicode
 from curate.kernels.lines import _WHITE, _character_before, _characters, _entry, _is_final, _strip
-from curate.kernels.text import _FNV_BASIS, _FNV_PRIME, _decode, mix
+from curate.kernels.text import _FNV_BASIS, _FNV_PRIME, _decode, mix, put
 
 Array = np.ndarray[Any, Any]
 
@@ -164,23 +164,6 @@ def _without_citations(data, i, stop, out, o, flags):
     return o
 
 
-@njit(cache=True, inline="always")
-def _put(c, out, o):
-    """Write a character beyond ASCII; returns where it ends."""
-    if c < 0x80:
-        out[o] = c
-        return o + 1
-    if c < 0x800:
-        out[o], out[o + 1] = 0xC0 | c >> 6, 0x80 | c & 0x3F
-        return o + 2
-    if c < 0x10000:
-        out[o], out[o + 1], out[o + 2] = 0xE0 | c >> 12, 0x80 | c >> 6 & 0x3F, 0x80 | c & 0x3F
-        return o + 3
-    out[o], out[o + 1] = 0xF0 | c >> 18, 0x80 | c >> 12 & 0x3F
-    out[o + 2], out[o + 3] = 0x80 | c >> 6 & 0x3F, 0x80 | c & 0x3F
-    return o + 4
-
-
 @njit(cache=True)
 def _lower(data, start, stop, out, o, lower, page_of, pages):
     """Write data[start:stop] as str.lower has it; returns where it ends. At most half as long again."""
@@ -197,9 +180,9 @@ def _lower(data, start, stop, out, o, lower, page_of, pages):
             out[o], out[o + 1], out[o + 2] = 0x69, 0xCC, 0x87
             o += 3
         elif c == _SIGMA:
-            o = _put(_FINAL_SIGMA if _is_final(data, start, stop, i, page_of, pages) else _SMALL_SIGMA, out, o)
+            o = put(out, o, _FINAL_SIGMA if _is_final(data, start, stop, i, page_of, pages) else _SMALL_SIGMA)
         elif np.int64(lower[c]) != c:
-            o = _put(np.int64(lower[c]), out, o)
+            o = put(out, o, np.int64(lower[c]))
         else:
             for k in range(i, i + width):
                 out[o] = data[k]

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numba import njit
 
 from curate.batch import Array, Batch
-from stages.read.stackexchange_kernels import put
+from curate.kernels.text import put
 
 SPACES = " \n\t\f\r"
 KEEPING = {"pre", "textarea"}

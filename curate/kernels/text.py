@@ -138,6 +138,22 @@ def _decode(data, i, stop):
     return np.int64(0xFFFD), 1
 
 
+@njit(cache=True, inline="always")
+def put(out, o, c):
+    """Write a code point as UTF-8 at `o`; where the next one goes."""
+    if c < 0x80:
+        out[o] = c
+        return o + 1
+    if c < 0x800:
+        out[o], out[o + 1] = 0xC0 | c >> 6, 0x80 | c & 0x3F
+        return o + 2
+    if c < 0x10000:
+        out[o], out[o + 1], out[o + 2] = 0xE0 | c >> 12, 0x80 | c >> 6 & 0x3F, 0x80 | c & 0x3F
+        return o + 3
+    out[o], out[o + 1], out[o + 2], out[o + 3] = 0xF0 | c >> 18, 0x80 | c >> 12 & 0x3F, 0x80 | c >> 6 & 0x3F, 0x80 | c & 0x3F
+    return o + 4
+
+
 @njit(cache=True)
 def _is_clitic(data, i, stop, flags):
     """Whether the letters at i, behind an apostrophe, are a word of their own in English: 's 't 'd 'm 'll 're 've."""

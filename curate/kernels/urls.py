@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from curate.kernels import unicode
-from curate.kernels.text import _decode
+from curate.kernels.text import _decode, put
 
 Array = np.ndarray[Any, Any]
 
@@ -93,19 +93,7 @@ def _host(data, i, stop, lower, out, o):
         c, width = _decode(data, i, stop)
         i += width
         c = np.int64(lower[c])
-        if c < 0x80:
-            out[o] = c
-            o += 1
-        elif c < 0x800:
-            out[o], out[o + 1] = 0xC0 | c >> 6, 0x80 | c & 0x3F
-            o += 2
-        elif c < 0x10000:
-            out[o], out[o + 1], out[o + 2] = 0xE0 | c >> 12, 0x80 | c >> 6 & 0x3F, 0x80 | c & 0x3F
-            o += 3
-        else:
-            out[o], out[o + 1] = 0xF0 | c >> 18, 0x80 | c >> 12 & 0x3F
-            out[o + 2], out[o + 3] = 0x80 | c >> 6 & 0x3F, 0x80 | c & 0x3F
-            o += 4
+        o = put(out, o, c)
     return _without_www(out, first, o)
 
 

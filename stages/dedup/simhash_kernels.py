@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from curate.kernels import unicode
-from curate.kernels.text import _decode
+from curate.kernels.text import _decode, put
 
 LANES = 64
 LONGEST = 55  # bytes of a message in one block
@@ -103,18 +103,7 @@ def word_characters(data, i, stop, to, out, places):
         c = to[c]
         if c < 0:
             continue
-        if c < 0x80:
-            out[at] = c
-            at += 1
-        elif c < 0x800:
-            out[at], out[at + 1] = 0xC0 | c >> 6, 0x80 | c & 63
-            at += 2
-        elif c < 0x10000:
-            out[at], out[at + 1], out[at + 2] = 0xE0 | c >> 12, 0x80 | c >> 6 & 63, 0x80 | c & 63
-            at += 3
-        else:
-            out[at], out[at + 1], out[at + 2], out[at + 3] = 0xF0 | c >> 18, 0x80 | c >> 12 & 63, 0x80 | c >> 6 & 63, 0x80 | c & 63
-            at += 4
+        at = put(out, at, np.int64(c))
         n += 1
         places[n] = at
     return n

@@ -203,7 +203,7 @@ def unpack(file: IO[bytes], kind: str) -> Iterator[bytes]:
                     if not data:
                         break
                     decoder = DECODERS[kind]()
-                for piece in _pieces(decoder, data):
+                for piece in pieces(decoder, data):
                     held.append(piece)
                     size += len(piece)
                     if size >= BLOCK:
@@ -221,7 +221,7 @@ def unpack(file: IO[bytes], kind: str) -> Iterator[bytes]:
         raise Corrupt(f"the {kind} stream is cut off at compressed byte {file.tell():,}", not total + size)
 
 
-def _pieces(decoder: Any, data: bytes) -> Iterator[bytes]:
+def pieces(decoder: Any, data: bytes) -> Iterator[bytes]:
     """Bounded where the decoder can: 4 KiB of bzip2 may stand for gigabytes."""
     if not hasattr(decoder, "needs_input"):
         yield decoder.decompress(data)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from curate.kernels.text import put
+
 Array = np.ndarray[Any, Any]
 
 FINE, MALFORMED, CUT, LONG = 0, 1, 2, 3
@@ -191,22 +193,6 @@ def _reference(data, i, stop):
     if length == 4 and a == 0x61 and b == 0x70 and c == 0x6F and d == 0x73:
         return _APOSTROPHE, end + 1
     return -1, i
-
-
-@njit(cache=True, inline="always")
-def put(out, o, c):
-    """Write a code point as UTF-8 at `o`; where the next one goes."""
-    if c < 0x80:
-        out[o] = c
-        return o + 1
-    if c < 0x800:
-        out[o], out[o + 1] = 0xC0 | c >> 6, 0x80 | c & 63
-        return o + 2
-    if c < 0x10000:
-        out[o], out[o + 1], out[o + 2] = 0xE0 | c >> 12, 0x80 | c >> 6 & 63, 0x80 | c & 63
-        return o + 3
-    out[o], out[o + 1], out[o + 2], out[o + 3] = 0xF0 | c >> 18, 0x80 | c >> 12 & 63, 0x80 | c >> 6 & 63, 0x80 | c & 63
-    return o + 4
 
 
 @njit(cache=True)

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any, NamedTuple
 
+from stages.read.jsonl import pieces
 from stages.read.members import Broken
 
 FEED = 4 << 10  # bytes given to a decompressor at once: gzip makes at most 4 MB of them, and so much is lost where a stream breaks
@@ -111,7 +112,7 @@ def _streams(
             file.seek(read)
         reason = f"is cut off at byte {read:,}" if ended else ""
         try:
-            for piece in () if ended else _pieces(decoder, data):
+            for piece in () if ended else pieces(decoder, data):
                 silent = silent and not piece
                 yield piece
         except (OSError, zlib.error) as error:
@@ -128,16 +129,6 @@ def _streams(
             return
         file.seek(found)
         data, decoder = b"", None
-
-
-def _pieces(decoder: Any, data: bytes) -> Iterator[bytes]:
-    """Bounded: 4 KB of bzip2 may stand for gigabytes."""
-    if not hasattr(decoder, "needs_input"):
-        yield decoder.decompress(data)
-        return
-    yield decoder.decompress(data, BLOCK)
-    while not (decoder.eof or decoder.needs_input):
-        yield decoder.decompress(b"", BLOCK)
 
 
 def _gives_something(file: IO[bytes], at: int) -> bool:
