@@ -161,7 +161,7 @@ class Wikipedia(Source):
                     yield Bad(place, f"invalid XML: {error}", item.data[:RAW])
                     continue
                 match = PAGE_ID.fullmatch(page.id or "")
-                missing = "id" if match is None else "title" if not page.title else ""
+                missing = "id" if match is None else "title" if not page.title else "the text of a revision" if page.text is None else ""
                 if match is None or missing:
                     yield Bad(place, f"a page without {missing}", item.data[:RAW])
                     continue
