@@ -151,6 +151,26 @@ def test_dumps_of_other_languages_are_left_out(tmp_path):
     assert (skips, bads) == ({"other_language": 3}, [])
 
 
+@pytest.mark.parametrize("code", ["EN", "zh_min_nan", "en,de", "en ", ""])
+def test_what_is_no_code_of_a_language_is_the_recipes_mistake(tmp_path, code):
+    (tmp_path / "a.xml").write_text(CLOSED)
+    with pytest.raises(RecipeError, match=r"languages: .*: expected the code of a Wikipedia"):
+        Wikipedia(paths=(str(tmp_path),), languages=("en", code)).shards(1)
+    if code:
+        with pytest.raises(RecipeError, match=r"Wikipedia\.language: "):
+            Wikipedia(paths=(str(tmp_path),), language=code).shards(1)
+
+
+def test_languages_that_no_dump_has_by_its_name_are_the_recipes_mistake(tmp_path):
+    for name in ("enwiki-20220720.xml", "zh_min_nanwiki-20220720.xml"):
+        (tmp_path / name).write_text(CLOSED)
+    with pytest.raises(RecipeError, match="no dump is of xx, de; by their names there is en, zh-min-nan"):
+        Wikipedia(paths=(str(tmp_path),), languages=("xx", "de")).shards(1)
+    assert len(Wikipedia(paths=(str(tmp_path),), languages=("xx", "zh-min-nan")).shards(1)) == 2
+    (tmp_path / "another.xml").write_text(CLOSED)  # may be of any
+    assert len(Wikipedia(paths=(str(tmp_path),), languages=("xx",)).shards(1)) == 3
+
+
 def test_names_of_namespaces_come_from_the_dump_too(tmp_path):
     data = site("ltgwiki", names=[(-2, "Medeja"), (6, "Fails"), (14, "Kategoreja"), (0, "")])
     data += page(text="[[Fails:x.png|a]]b[[Kategoreja:C]][[Category:D]]") + END
