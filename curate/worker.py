@@ -6,6 +6,7 @@ marker and the report.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from curate.stage import Bad, Evidence, Filter, Global, Guarded, Shard, Skip, So
 from curate.stats import StageStats, balance, histogram
 
 REMEMBERED = ("index.parquet", "index.arrow")  # what stands for documents in an index, and their keys
+PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN}  # of no file in particular
 EVIDENCE = ".evidence.parquet"  # behind the name of a reader's table
 
 
@@ -289,8 +291,12 @@ class _Run:
     def _guarded(self, reader: Source, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip | Evidence]:
         try:
             yield from reader.read(shard)
-        except (CurateError, OSError):
+        except CurateError:
             raise
+        except OSError as error:
+            if not _of_the_file(error, shard.file.path):
+                raise
+            yield Bad(shard.file.label, f"{shard.file.path} cannot be read: {store.reason(error)}", whole_file=True)
         except Exception as error:
             raise StageError(f"{reader.name} failed on {shard.file.path} (a bug in the reader): {type(error).__name__}: {error}") from error
 
@@ -333,6 +339,13 @@ class _Run:
             f"{stage.name} failed on {culprit} of shard {self.job.label} ({self.pass_.source}): {type(error).__name__}: {error}. "
             "This is a bug in the stage; the documents before it are not lost, and the same command goes on from here once it is mended"
         )
+
+
+def _of_the_file(error: OSError, path: str) -> bool:
+    """Whether it is this input that cannot be read, a damaged disk's, say: for what is short on the machine, or on a network, a run is
+    started again."""
+    passes = isinstance(error, ConnectionError | TimeoutError | BlockingIOError | FileNotFoundError) or error.errno in PASSING
+    return not passes and not store.is_remote(path) and error.filename in (None, path)
 
 
 def _unchanged(shard: Shard) -> None:

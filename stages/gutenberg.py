@@ -11,10 +11,11 @@ Cost, one core: 700 MB/s.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from curate.batch import Batch, Check, Removed, Spans
 from curate.errors import CurateError
@@ -22,6 +23,8 @@ from curate.kernels.lines import rewrite
 from curate.kernels.text import split_lines
 from curate.stage import Checks, Transform
 from stages import gutenberg_kernels as kernels
+
+Lines = Annotated[int, Field(ge=0, le=1 << 40)]
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Strip(Transform):
         "*END THE SMALL PRINT",
         "*ENDE*THE SMALL PRINT",
     )
-    credits: tuple[str, ...] = (  # the book begins behind such a paragraph; Llama 1 does not say; the rule's; the last four ours
+    credits: tuple[str, ...] = (  # the book begins behind such a paragraph; Llama 1 does not say; the rule's; the last six ours
         "The Project Gutenberg",
         "*The Project Gutenberg",
         "Produced by ",
@@ -53,6 +56,8 @@ class Strip(Transform):
         "Transcribed by ",
         "Scanned by ",
         "*Project Gutenberg is proud to cooperate",
+        "Note: Please see Project Gutenberg",
+        "Note: Project Gutenberg also has",
     )
     ends: tuple[str, ...] = (  # the book ends before the first; Llama 1 does not say; the rule's, and the German and French
         "*END OF ...PROJECT GUTENBERG",
@@ -72,11 +77,13 @@ class Strip(Transform):
         "Fin de ce Project Gutenberg",
     )
     notices: tuple[str, str] = ("<<THIS ELECTRONIC VERSION OF", "SERVICE THAT CHARGES FOR DOWNLOAD")  # from, to; the rule's, else ours
-    brackets: tuple[str, ...] = ()  # blocks that go to the closing bracket, such as "[Illustration"; ours, as the rule: none
+    brackets: tuple[str, ...] = (  # blocks that go to the closing bracket, also "[Illustration"; ours: the rule has none
+        "[Transcriber's Note: This etext was produced from",  # of magazines, below the title: what is above stays
+    )
     notes: tuple[str, ...] = ()  # headings of last notes, such as "Transcriber": all behind goes; ours, as the rule: none
-    start_lines: int = 600  # in which a start is looked for; Llama 1 does not say; the rule's
-    credit_lines: int = 100  # behind the latest start in which credits are; the rule: 600; ours: further down, plays say who produced them
-    end_lines: int = 100  # behind which an end counts without a start; Llama 1 does not say; the rule's
+    start_lines: Lines = 600  # in which a start is looked for; Llama 1 does not say; the rule's
+    credit_lines: Lines = 100  # behind the latest start in which credits are; the rule: 600; ours: further down, plays name producers
+    end_lines: Lines = 100  # behind which an end counts without a start; Llama 1 does not say; the rule's
     credit: Literal["paragraph", "line"] = "paragraph"  # what goes of credits; ours: the rule's line leaves half a sentence
 
     def check(self) -> None:

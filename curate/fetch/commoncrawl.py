@@ -5,6 +5,8 @@ A whole crawl is about 90,000 files of each kind: some are taken, the first ones
 
 from __future__ import annotations
 
+import gzip
+import io
 import random
 import re
 import zlib
@@ -39,11 +41,11 @@ def files(web: Web, base: str, crawl: str, count: int, kind: str, seed: int | No
 
 def unpacked(data: bytes, url: str) -> bytes:
     """A small gzip file, whose size is bounded. Raises Refused for another."""
-    unzip = zlib.decompressobj(31)
     try:
-        text = unzip.decompress(data, LISTING)
-    except zlib.error as error:
-        raise Refused(f"{url}: is no gzip file ({error})") from None
-    if not unzip.eof:
-        raise Refused(f"{url}: is cut off, or longer than {LISTING:,} bytes")
+        with gzip.open(io.BytesIO(data)) as file:  # of several members all
+            text = file.read(LISTING + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Refused(f"{url}: is no whole gzip file ({error})") from None
+    if len(text) > LISTING:
+        raise Refused(f"{url}: is longer than {LISTING:,} bytes")
     return text

@@ -24,7 +24,9 @@ from curate.errors import CurateError
 from curate.fetch.wanted import Wanted
 from curate.fetch.web import Fault, Refused, Web, length, moment, plain
 
+GZIP = b"\x1f\x8b"
 RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)")
+AS_STORED = {".gz": ("gzip", "x-gzip"), ".bz2": ("bzip2", "x-bzip2")}  # encodings by which servers name what the file is anyway
 SPOILED = 2  # whole downloads with a wrong checksum, after which it is the server's
 
 
@@ -90,7 +92,7 @@ class Download:
         elif total is None and not response.chunked and not self.is_checked and self.wanted.size is None:
             raise Refused(f"{plain(self.wanted.url)}: the server does not say how long it is, and nothing else could tell that it is whole")
         encoding = (response.headers.get("Content-Encoding") or "identity").lower()
-        if encoding != "identity" and not self.file.name.endswith((".gz", ".bz2")):
+        if encoding != "identity" and encoding not in AS_STORED.get(self.file.suffix, ()):
             raise Refused(
                 f"{plain(self.wanted.url)}: the server sends it as {encoding}, which was not asked for. Name a mirror with --from"
             )
@@ -160,6 +162,8 @@ class Download:
         if not published and self.is_checked:
             try:
                 with gzip.open(self.part) as file:
+                    if file.read(2) == GZIP:
+                        return "comes gzipped twice, as the server encodes what it was asked to send as it is", ""
                     while file.read(1 << 20):
                         self.web.go_on()
             except (OSError, EOFError, zlib.error) as error:

@@ -27,6 +27,8 @@ SLOWEST = 1024  # bytes per second, below which a server is taken to have stalle
 LONGEST_DELAY = 60.0  # seconds between two attempts of our own
 LONGEST_WAIT = 600.0  # seconds that a server may ask for
 FURTHER = 1 << 20  # bytes that make a broken connection a new beginning
+MOVED = {301, 302, 303, 307, 308}
+NOT_FOLLOWED = "redirects to {}, which is not followed. Name a mirror with --from"
 PASSING = {408, 425, 429}  # and all from 500
 ADVICE = {
     401: "it wants credentials",
@@ -62,7 +64,7 @@ class Redirects(HTTPRedirectHandler):
         """The request that follows."""
         scheme = urlsplit(newurl).scheme
         if scheme != "https" and (scheme != "http" or req.type == "https"):
-            raise Refused(f"{plain(req.full_url)}: redirects to {plain(newurl)[:200]}, which is not followed. Name a mirror with --from")
+            raise Refused(f"{plain(req.full_url)}: {NOT_FOLLOWED.format(plain(newurl)[:200])}")
         new = super().redirect_request(req, fp, code, msg, headers, newurl)
         if new is not None and new.host != req.host:
             new.headers = {k: v for k, v in new.headers.items() if k.lower() != "authorization" and not k.lower().startswith("x-amz-")}
@@ -185,6 +187,9 @@ def judged(url: str, error: HTTPError) -> Exception:
         if wait is not None and wait > LONGEST_WAIT:
             return Refused(f"{plain(url)}: HTTP {code}: the server asks to come back in {wait / 60:.0f} minutes; run the same command then")
         return Fault(f"HTTP {code}", wait)
+    to = (error.headers.get("Location") or "").strip() if code in MOVED else ""
+    if to and urlsplit(to).scheme not in ("", "http", "https"):  # the library has not even asked us
+        return Refused(f"{plain(url)}: {NOT_FOLLOWED.format(plain(to)[:200])}")
     if 300 <= code < 400:
         return Refused(f"{plain(url)}: HTTP {code}: redirects in a circle, or too often. Name a mirror with --from")
     return Refused(f"{plain(url)}: HTTP {code}: {ADVICE.get(code, 'the server will not give it')}")

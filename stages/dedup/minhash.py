@@ -369,5 +369,6 @@ class Books(MinHash):
     rows: Annotated[int, Field(ge=0, le=500)] = 13  # 9 x 13, RedPajama-V2's for 0.8: half of the pairs of similarity 0.83
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.9  # 2.1
     inclusive: bool = False  # 2.1: "more than 90 %"
+    ignore: tuple[Difference, ...] = ("case", "punctuation", "accents")  # ours: books of tables differ in their digits
     measure: Literal["jaccard", "containment"] = "containment"  # ours: an abridged book is in the whole one
     keeper: KEEPERS = "longest"  # ours: the paper does not say which stays

@@ -1,8 +1,8 @@
 """Books as EPUB 2 and 3, of collections of one's own: Books3 was made of such files and is withdrawn (Touvron et al. 2023, 2.1).
 
 The chapters of the spine in its order, XHTML to text by resiliparse, paragraphs and headings by blank lines. A file is a document; one
-with a chapter that is encrypted, missing or damaged is quarantined. Archives and XML are hostile: names in them only name, no entity is
-expanded, expansion, depth and repetition are bounded. One core: 40 MB/s of XHTML.
+with a chapter that is encrypted, missing, damaged or declares an entity is quarantined. Archives and XML are hostile: names in them only
+name, no entity is expanded, expansion, depth and repetition are bounded. One core: 40 MB/s of XHTML.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from curate import store
 from curate.errors import RecipeError
 from curate.stage import Bad, File, Shard, Skip, Source
+from stages.read.columns import RAW
 from stages.read.epub_package import Chapter, Malformed, Package, encrypted, package, rootfile
 from stages.read.gutenberg_header import language
 from stages.read.members import Bounds, Refused, members_in
@@ -31,6 +32,7 @@ TYPES = ("application/xhtml+xml", "text/html", "text/x-oeb1-document", "applicat
 VOID = "area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr"  # elements of HTML that have no end
 EMPTY = re.compile(rf"<(?!(?:{VOID})\b)([A-Za-z][\w:.-]{{0,63}})((?:\s[^<>]*)?)/>", re.IGNORECASE)
 DOCTYPE = re.compile(r"\s{0,99}(?:<\?[^>]{0,999}>\s{0,99})?<!DOCTYPE[^\[>]{0,999}(?:\[[^\]]*\]\s{0,99})?>", re.IGNORECASE)
+ENTITY = "<!ENTITY"  # as XML has it: in no other case, with no space
 CDATA = re.compile(r"<!\[CDATA\[((?:(?!<!\[CDATA\[).)*?)\]\]>", re.DOTALL)
 FIGURE = re.compile(r"(</?)fig(?:ure|caption)\b", re.IGNORECASE)  # resiliparse counts a caption to the image
 BLANK = re.compile(r"\n(?:[^\S\n]*\n){2,}")
@@ -75,7 +77,8 @@ class Epub(Source):
         try:
             about, text = self._book(shard.file)
         except (Unreadable, Malformed) as error:
-            yield Bad(place, str(error))
+            with store.open_input(shard.file.path) as opened:
+                yield Bad(place, str(error), opened.read(RAW))
             return
         if not text.strip():
             yield Skip("empty")
@@ -139,12 +142,14 @@ def _text(data: bytes) -> str:
 
 
 def _page(data: bytes) -> str:
-    """XHTML as a parser of HTML understands it, to which `<title/>` opens an element and CDATA is a comment."""
+    """XHTML as a parser of HTML understands it, to which `<title/>` opens an element and CDATA is a comment. Raises Unreadable."""
     try:
         page = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         page, _ = decode(data, "")
+    page = CDATA.sub(lambda found: html.escape(found[1], quote=False), page)
+    if ENTITY in page:
+        raise Unreadable("it declares an entity; none is expanded")
     if found := DOCTYPE.match(page):
         page = page[found.end() :]
-    page = CDATA.sub(lambda found: html.escape(found[1], quote=False), page)
     return FIGURE.sub(r"\1div", EMPTY.sub(r"<\1\2></\1>", page))

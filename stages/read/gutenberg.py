@@ -21,17 +21,22 @@ from curate import store
 from curate.errors import RecipeError
 from curate.stage import Bad, File, Shard, Skip, Source
 from stages.read import gutenberg_header as header
+from stages.read.columns import RAW
 from stages.read.members import ZIP, Bounds, members_in
 from stages.read.rows import MAX_BYTES
 
 TEXT = re.compile(r"\.(?:txt|text|txt\.utf-?8)$", re.IGNORECASE)
 ARCHIVE = re.compile(r"\.zip$", re.IGNORECASE)
 NUMBERED = re.compile(r"(?:^|/)(?:pg)?0*([1-9]\d{0,5})(?:-\w+)?\.[^/]+$", re.IGNORECASE)
-RAW = 4 << 10  # bytes of a bad file that are kept
 START = 4 << 10  # bytes in which NULs are looked for
 DECLARED = 20_000  # bytes in which a charset is declared
 MOST_DAMAGE = 0.01  # share of bytes that are no UTF-8 in a text that says so: these are read by themselves
-WIDE = ((codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+WIDE = (  # the mark of UTF-32 begins as that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 WINDOWS = "".join(bytes([b]).decode("cp1252", "ignore") or chr(b) for b in range(256))  # with C1 controls where it has nothing
 C1 = re.compile(rb"[\x80-\x9f]")
 PAGE = re.compile(r"(?:code ?page|cp|windows|ibm|dos)[ -]*(?:code ?page)?[ -]*(\d{3,4})", re.IGNORECASE)
@@ -103,9 +108,9 @@ class Gutenberg(Source):
     def _texts(self, file: File) -> Iterator[tuple[str, str, bytes] | Bad | Skip]:
         """(place, name, bytes) of each text."""
         with store.open_input(file.path) as opened:
-            head = opened.read(len(ZIP[0]))
+            head = opened.read(RAW)
             opened.seek(0)
-            if head not in ZIP:
+            if not head.startswith(ZIP):
                 yield self._plain(file, opened.read(min(file.size, self.max_book_bytes) + 1))
                 return
             found = 0
@@ -113,7 +118,7 @@ class Gutenberg(Source):
             for member in members_in(opened, file.label, bounds, wanted=lambda name: bool(TEXT.search(name))):
                 found += 1
                 if isinstance(member, Bad):
-                    yield Bad(member.place, member.reason, member.raw)  # a file is a record: it costs no more than one
+                    yield Bad(member.place, member.reason, head)  # a file is a record: it costs no more than one
                 else:
                     yield f"{file.label}:{member.key}", member.name, member.data
             if not found:
@@ -144,9 +149,12 @@ def _decoded(data: bytes) -> tuple[bytes, str]:
         wide = _without_mark(data[:START])
     if wide:
         try:
-            return data.decode(wide).encode(), wide
+            text = data.decode(wide)
         except UnicodeDecodeError as error:
             raise Unreadable(f"damaged {wide} at byte {error.start:,}") from None
+        if "\0" in text:
+            raise Unreadable(f"no text: read as {wide}, it has NUL characters")
+        return text.encode(), wide
     data = data.removeprefix(codecs.BOM_UTF8)
     if _is_utf8(data):
         return data, "utf-8"

@@ -1,7 +1,7 @@
 """What a Project Gutenberg text says of itself: title, author, language, number and date of release, charset.
 
 Headers since 1971: fields since about 2003 (in English, of a few books in the book's language), before that a sentence and a number in
-brackets. Looked for before the line at which the book begins, and only where that names Project Gutenberg.
+brackets. Looked for before the line at which the book begins or ends, and only where that names Project Gutenberg.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ MOST = 20_000  # characters in which a header ends; those of the 1990s have 12,0
 NAMED = 3_000  # characters in which Project Gutenberg is named
 LONGEST = 300  # characters of a field
 BEGINS = re.compile(r"^[ \t*]*(?:START OF TH\w+ (?:\w+ )?PROJECT GUTENBERG|END[ *]+THE SMALL PRINT)", re.IGNORECASE | re.MULTILINE)
+ENDS = re.compile(r"^[ \t*]*(?:END|ENDE|FIN)\b[^\n]{0,40}\bGUTENBERG", re.IGNORECASE | re.MULTILINE)
 FIELD = re.compile(r"^\[?([A-Za-zé]+(?: [A-Za-z]+){0,3}):[ \t]*(\S.*(?:\n[ \t]{2,}\S.*){0,4})", re.MULTILINE)
 NAMES = {
     "title": ("title", "titel", "titre", "titolo", "título"),
@@ -60,6 +61,8 @@ class Header(NamedTuple):
 def parse(text: str) -> Header:
     """The header of a text, whose line ends are line feeds."""
     head = text[:MOST]
+    ends = ENDS.search(head)
+    head = head[: ends.start()] if ends else head
     if "gutenberg" not in head[:NAMED].lower():
         return Header()
     begins = BEGINS.search(head)

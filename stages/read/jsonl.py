@@ -15,11 +15,12 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import orjson
 import pyarrow as pa
 import zstandard
+from pydantic import Field
 
 from curate import store
 from curate.errors import RecipeError
@@ -51,7 +52,7 @@ class Jsonl(Records):
     """Documents from files of JSON lines."""
 
     paths: tuple[str, ...]  # files, patterns and folders, local or URLs
-    max_record_bytes: int = 128 << 20  # ours: a bound on memory; longer lines are passed over without being held
+    max_record_bytes: Annotated[int, Field(ge=1)] = 128 << 20  # ours: a bound on memory; longer lines are passed over without being held
 
     def shards(self, target: int) -> list[Shard]:
         self.check_fields()

@@ -39,6 +39,7 @@ BATCH_PAGES, BATCH_CHARS = 64, 1 << 18  # sent to be cleaned at once
 PROJECTS = "wiki|wiktionary|wikibooks|wikiquote|wikisource|wikinews|wikiversity|wikivoyage"
 DBNAME = re.compile(rf"([a-z][a-z_]*?)(?:{PROJECTS})")
 FILE_NAME = re.compile(rf"(?:.*/)?([a-z]{{2,3}}(?:_[a-z_]+)?|simple)(?:{PROJECTS})(?=[-.])")
+CODE = re.compile(r"[a-z]+(?:-[a-z]+)*")
 HOST = re.compile(r"https?://([a-z][a-z-]*)\.(?:wik[a-z]+)\.org/")
 PAGE_ID = re.compile(r"\s*0*([0-9]{1,18})\s*", re.ASCII)
 WITHOUT_REDIRECT = ("0.1", "0.2", "0.3")  # export formats
@@ -75,8 +76,17 @@ class Wikipedia(Source):
         for option in ("max_page_bytes", "seconds", "memory", "max_expansion"):
             if getattr(self, option) <= 0:
                 raise RecipeError(f"{self.name}.{option} is {getattr(self, option)}; it must be more than 0")
+        for language in (*self.languages, *([self.language] if self.language else [])):
+            if not CODE.fullmatch(language):
+                option = "languages" if language in self.languages else "language"
+                raise RecipeError(f"{self.name}.{option}: {language!r}: expected the code of a Wikipedia, such as en, simple or zh-min-nan")
+        files = store.expand(self.paths, f"{self.name}.paths")
+        found = {name[1].replace("_", "-") if (name := FILE_NAME.match(file.label)) else "" for file in files}
+        if self.languages and "" not in found and found.isdisjoint(self.languages):
+            listed = ", ".join(sorted(found)[:8]) + (", ..." if len(found) > 8 else "")
+            raise RecipeError(f"{self.name}.languages: no dump is of {', '.join(self.languages[:8])}; by their names there is {listed}")
         shards = []
-        for file in store.expand(self.paths, f"{self.name}.paths"):
+        for file in files:
             if file.path.lower().endswith(".7z"):
                 sevenzip.check_installed(self.name)
             cells = 1 if file.path.lower().endswith(WHOLE) else max(1, -(-file.size // CELL))
@@ -161,7 +171,7 @@ class Wikipedia(Source):
                     yield Bad(place, f"invalid XML: {error}", item.data[:RAW])
                     continue
                 match = PAGE_ID.fullmatch(page.id or "")
-                missing = "id" if match is None else "title" if not page.title else ""
+                missing = "id" if match is None else "title" if not page.title else "the text of a revision" if page.text is None else ""
                 if match is None or missing:
                     yield Bad(place, f"a page without {missing}", item.data[:RAW])
                     continue

@@ -150,6 +150,21 @@ def test_damage_is_found_and_mended(server: Server, tmp_path: Path, kind: str, f
     assert (tmp_path / f"a/x.{kind}").read_bytes() == server.files[f"/x.{kind}"]
 
 
+def test_a_server_may_name_the_encoding_of_the_file_but_not_encode_it(server: Server, tmp_path: Path) -> None:
+    server.headers["/x.gz"]["Content-Encoding"] = "gzip"
+    download(server, tmp_path, "gz")
+    assert (tmp_path / "a/x.gz").read_bytes() == ZIPPED
+    (tmp_path / "a/x.gz").unlink()
+    server.files["/x.gz"] = gzip.compress(ZIPPED)
+    with pytest.raises(Refused, match=r"x\.gz: comes gzipped twice"):
+        download(server, tmp_path, "gz")
+    server.headers["/x.gz"]["Content-Encoding"] = "br"
+    with pytest.raises(Refused, match="sends it as br, which was not asked for"):
+        download(server, tmp_path, "gz")
+    assert left(tmp_path) == []
+    assert {headers["Accept-Encoding"] for headers in server.requests("/x.gz")} == {"identity"}
+
+
 def test_a_file_whose_checksum_stays_wrong_is_not_kept(server: Server, tmp_path: Path) -> None:
     server.faults["/x.bin"] = ["corrupt"] * 9
     with pytest.raises(Refused, match=r"x\.bin: its sha1 is \w{40}, and the publisher's \w{40}, 2 times: the server's file is bad"):
@@ -245,9 +260,10 @@ def test_redirects_are_followed_but_not_in_a_circle_nor_to_files(server: Server,
     server.faults["/old"] = ["redirect:/old"] * 30
     assert "redirects in a circle" in recorded(lambda: Download(Quick(), moved, tmp_path, lambda _: None).run())
     assert len(server.requests("/old")) < 12
-    for target in ("file:///etc/hostname", "ftp://127.0.0.1/x"):
+    for target in ("file:///etc/hostname", "ftp://127.0.0.1/x", "FILE:/etc/hostname", "data:,x"):
         server.faults["/old"] = [f"redirect:{target}"]
-        assert "HTTP 302" in (said := recorded(lambda: Download(Quick(), moved, tmp_path, lambda _: None).run())) or "not followed" in said
+        said = recorded(lambda: Download(Quick(), moved, tmp_path, lambda _: None).run())
+        assert f"/old: redirects to {target.replace('FILE:/', 'file:///')}, which is not followed" in said
     assert left(tmp_path) == []
 
 

@@ -65,6 +65,15 @@ def test_all_files_of_a_crawl_are_each_one_once(server: Server) -> None:
         commoncrawl.files(Quick(), server.base, CRAWL, 8, "warc", None)
 
 
+def test_a_list_of_paths_in_several_members_is_read_to_its_end(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = ["".join(f"{segment(n)}\n" for n in some).encode() for some in ((0, 1, 2), (3, 4))]
+    server.files[f"/crawl-data/{CRAWL}/wet.paths.gz"] = b"".join(map(gzip.compress, parts))
+    assert [w.url[-17:-12] for w in commoncrawl.files(Quick(), server.base, CRAWL, 5, "wet", None)] == [f"{n:05}" for n in range(5)]
+    monkeypatch.setattr(commoncrawl, "LISTING", max(map(len, parts)))
+    with pytest.raises(Refused, match="longer than"):
+        commoncrawl.files(Quick(), server.base, CRAWL, 5, "wet", None)
+
+
 @pytest.mark.parametrize("path", ["crawl-data/../../x.gz", "/etc/passwd", "https://elsewhere/x.gz", "crawl-data/.x", "crawl-data/x/.."])
 def test_a_crawls_list_names_only_files_of_the_crawl(server: Server, path: str) -> None:
     crawl(server, [path])

@@ -131,6 +131,13 @@ def test_a_part_of_a_book_goes_and_the_whole_one_stays(part: tuple[int, int], tm
     assert goes(RECIPE, tmp_path, [" ".join(book[slice(*part)]), " ".join(book)]) == {"0:0": "0:1"}
 
 
+def test_tables_with_other_numbers_are_other_books(tmp_path: Path) -> None:
+    """Of logarithms, of tides, of primes: what does not count in web pages is all there is in them."""
+    numbers = [random.Random(seed) for seed in (21, 22)]
+    first, second = ("\n".join(f"{n} {some.randrange(10**6):06d} {some.random():.5f}" for n in range(1500)) for some in numbers)
+    assert goes(RECIPE, tmp_path, [first, second, first]) == {"0:2": "0:0"}
+
+
 class Given(SimHash):
     """With the hashes written out as the texts."""
 

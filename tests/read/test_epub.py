@@ -217,10 +217,25 @@ def test_xml_that_declares_entities_is_refused_without_expanding_any(tmp_path: P
     assert reason(tmp_path, data) == f"the {where} declares an entity; none is expanded"
 
 
-def test_entities_of_a_chapter_are_not_expanded(tmp_path: Path) -> None:
-    doctype = f'<!DOCTYPE html [<!ENTITY l0 "ha"><!ENTITY f SYSTEM "file:///etc/passwd">{LAUGHS}]>'
-    (row,), _ = read(tmp_path, epub({"1.xhtml": page("<p>a &l12; &f; b</p>").replace("<!DOCTYPE html>", doctype)}))
-    assert row["text"] == "a &l12; &f; b"
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
+def test_a_chapter_that_declares_entities_makes_the_book_bad(tmp_path: Path, charset: str) -> None:
+    doctype = f'<!DOCTYPE html [<!ENTITY l0 "]>"><!ENTITY f SYSTEM "file:///etc/passwd">{LAUGHS}]>'
+    bomb = page("<p>a &l12; &f; b</p>").replace("<!DOCTYPE html>", doctype).encode(charset)
+    data = epub({"1.xhtml": page("<p>Text</p>"), "2.xhtml": bomb})
+    assert reason(tmp_path, data) == "1 of 2 chapters cannot be had; OEBPS/2.xhtml: it declares an entity; none is expanded"
+    assert read(tmp_path, data, incomplete="keep")[0][0]["text"] == "Text"
+
+
+def test_entities_that_nobody_declares_are_text_and_so_are_declarations_in_text(tmp_path: Path) -> None:
+    assert text_of(tmp_path, "<p>a &l12; &f; b</p>") == "a &l12; &f; b"
+    assert text_of(tmp_path, "<p>&lt;!ENTITY a> <![CDATA[<!ENTITY b>]]></p>") == "<!ENTITY a> <!ENTITY b>"
+
+
+def test_what_is_quarantined_has_its_first_64_kilobytes_with_it(tmp_path: Path) -> None:
+    for data in (b"no archive " * 9_000, epub({"1.xhtml": b"\0"})[:300], epub({}, package=opf({}))):
+        _, (bad,) = read(tmp_path, data)
+        assert isinstance(bad, Bad)
+        assert bad.raw == data[: 64 << 10]
 
 
 def test_bombs_end_soon_and_within_bounds(tmp_path: Path) -> None:

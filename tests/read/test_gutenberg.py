@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import time
 import zipfile
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.batch import Batch
+from curate.build import build
 from curate.errors import CurateError, RecipeError
 from curate.stage import Bad, Skip
 from stages.gutenberg import Strip
@@ -125,6 +127,8 @@ UMLAUT = "Größe “x”"
         ("ä€".encode("utf-16"), "ä€", "utf-16"),
         ("ordinary words".encode("utf-16-be"), "ordinary words", "utf-16-be"),
         ("ordinary words".encode("utf-16-le"), "ordinary words", "utf-16-le"),
+        ("ä€ \U0001f600".encode("utf-32"), "ä€ \U0001f600", "utf-32"),
+        (codecs.BOM_UTF32_BE + "ä€".encode("utf-32-be"), "ä€", "utf-32"),
         (b"\x93caf\xe9\x94", "“café”", "cp1252"),
         (b"\x81 is nothing there\xe9", "\x81 is nothing thereé", "cp1252"),
     ],
@@ -165,10 +169,28 @@ def test_bytes_that_break_declared_utf_8_are_read_by_themselves() -> None:
     assert decode(lying.encode("cp1252")) == (lying, "cp1252")
 
 
-@pytest.mark.parametrize("data", [b"PNG\0\0\1\2" * 99, "x".encode("utf-16") + b"\0", b"\xff\xfe" + b"\x00\xd8" * 9])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PNG\0\0\1\2" * 99,
+        "x".encode("utf-16") + b"\0",
+        b"\xff\xfe" + b"\x00\xd8" * 9,
+        "some\0 words".encode("utf-16"),
+        "some\0 words".encode("utf-32"),
+        codecs.BOM_UTF32_LE + b"\xff" * 8,
+    ],
+)
 def test_what_is_no_text_is_quarantined(tmp_path: Path, data: bytes) -> None:
     rows, (bad,) = read(tmp_path, {"1.txt": data})
     assert (rows, type(bad)) == ([], Bad)
+
+
+def test_what_is_quarantined_has_its_first_64_kilobytes_with_it(tmp_path: Path) -> None:
+    damaged = zipped({"1.txt": b"x"})[:20]
+    files = {"1.txt": b"\0\1" * 50_000, "2.zip": b"no archive " * 9_000, "3.txt": b"x" * 100_000, "4.zip": damaged}
+    rows, bads = read(tmp_path, files, max_book_bytes=99_000)
+    assert rows == []
+    assert [bad.raw for bad in bads if isinstance(bad, Bad)] == [data[: 64 << 10] for data in files.values()]
 
 
 @given(st.binary(max_size=300), st.sampled_from([b"", b"The Project Gutenberg\nCharacter set encoding: UTF-8\n", b"\xef\xbb\xbf"]))
@@ -206,6 +228,8 @@ def test_b5_line_ends_become_line_feeds(written: str, text: str) -> None:
             headers.Header("Das Buch", "N. N.", "de", None, "12", "ISO-8859-1"),
         ),
         ("Title: A book of one's own\nAuthor: Me\n", headers.Header()),
+        ("A short tale.\n\nEnd of the Project Gutenberg EBook of Made Up Tales, by A. Nobody\n[EBook #99]\n", headers.Header()),
+        ("Of Project Gutenberg I tell.\n*** END OF THIS PROJECT GUTENBERG EBOOK ***\nTitle: no\n", headers.Header()),
         ("The Project Gutenberg EBook\nLanguage: French and Latin\n", headers.Header(language="fr")),
         ("The Project Gutenberg EBook\nLanguage: Klingon\nRelease Date: soon\n", headers.Header()),
     ],
@@ -302,6 +326,21 @@ def test_credits_are_no_prose_and_no_play() -> None:
     credit = "Produced by A and\nB.\n\n"
     assert strip(start + credit + BODY) == BODY
     assert strip(start + credit + BODY, credit="line") == "B.\n\n" + BODY
+
+
+def test_notes_of_where_else_a_book_is_and_of_the_magazine_that_it_is_from_go() -> None:
+    elsewhere = "Note: Please see Project Gutenberg's eBook #17405 for a version of\nthis eBook without the notes.\n\n"
+    magazine = "    [Transcriber's Note: This etext was produced from\n    Wonders, May 1951. No [renewal]\n    was found.]\n"
+    assert strip(f"{START}\n\n{elsewhere}{BODY}") == BODY
+    assert strip(f"{START}\n\nA TALE\n\nBy N. N.\n{magazine}{BODY}") == f"A TALE\n\nBy N. N.\n{BODY}"
+    other = "[Transcriber's Note: a page is missing]\nNote: Please see below."
+    assert strip(f"{START}\n\n{other}") == other
+
+
+@pytest.mark.parametrize("option", ["start_lines", "credit_lines", "end_lines"])
+def test_a_negative_number_of_lines_is_the_recipes_mistake(option: str) -> None:
+    with pytest.raises(RecipeError, match=f"{option}: expected greater than or equal to 0"):
+        build("gutenberg.Strip", {option: -1})
 
 
 def test_notices_go_from_the_middle_and_one_that_does_not_end_is_none() -> None:

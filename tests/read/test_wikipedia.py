@@ -23,7 +23,7 @@ from curate.errors import CurateError, RecipeError
 from curate.stage import Bad, Skip
 from stages.read.apart import Apart
 from stages.read.wikipedia import Wikipedia
-from stages.read.wikipedia_dump import Fault, Fragment, Head, Page, fragments, parse
+from stages.read.wikipedia_dump import Fault, Fragment, Head, Page, _Framing, fragments, parse
 
 pytest.importorskip("mwparserfromhell")
 WHOLE = 1 << 60
@@ -92,12 +92,11 @@ def test_x10_other_namespaces_redirects_and_empty_pages_are_left_out_and_counted
         page(5, "== ==\n\n"),
         page(6, '{"json": 1}', revision="<model>wikibase-item</model>"),
         page(7, "Kept.", revision="<model>wikitext</model>"),
-        "<page><title>T</title><ns>0</ns><id>8</id></page>",
         '<page><title>T</title><ns>0</ns><id>9</id><revision><id>1</id><text deleted="deleted" /></revision></page>',
     ]
     rows, skips, bads = reads(tmp_path, site() + "".join(pages) + END)
     assert ids(rows) == ["7"]
-    assert skips == {"namespace": 1, "redirect": 1, "empty": 5, "not_wikitext": 1}
+    assert skips == {"namespace": 1, "redirect": 1, "empty": 4, "not_wikitext": 1}
     assert bads == []
 
 
@@ -150,6 +149,26 @@ def test_dumps_of_other_languages_are_left_out(tmp_path):
     rows, skips, bads = read(Wikipedia(paths=(str(tmp_path),), languages=("de", "en")))
     assert [row["language"] for row in rows] == ["de"] * 3 + ["en"] * 3
     assert (skips, bads) == ({"other_language": 3}, [])
+
+
+@pytest.mark.parametrize("code", ["EN", "zh_min_nan", "en,de", "en ", ""])
+def test_what_is_no_code_of_a_language_is_the_recipes_mistake(tmp_path, code):
+    (tmp_path / "a.xml").write_text(CLOSED)
+    with pytest.raises(RecipeError, match=r"languages: .*: expected the code of a Wikipedia"):
+        Wikipedia(paths=(str(tmp_path),), languages=("en", code)).shards(1)
+    if code:
+        with pytest.raises(RecipeError, match=r"Wikipedia\.language: "):
+            Wikipedia(paths=(str(tmp_path),), language=code).shards(1)
+
+
+def test_languages_that_no_dump_has_by_its_name_are_the_recipes_mistake(tmp_path):
+    for name in ("enwiki-20220720.xml", "zh_min_nanwiki-20220720.xml"):
+        (tmp_path / name).write_text(CLOSED)
+    with pytest.raises(RecipeError, match="no dump is of xx, de; by their names there is en, zh-min-nan"):
+        Wikipedia(paths=(str(tmp_path),), languages=("xx", "de")).shards(1)
+    assert len(Wikipedia(paths=(str(tmp_path),), languages=("xx", "zh-min-nan")).shards(1)) == 2
+    (tmp_path / "another.xml").write_text(CLOSED)  # may be of any
+    assert len(Wikipedia(paths=(str(tmp_path),), languages=("xx",)).shards(1)) == 3
 
 
 def test_names_of_namespaces_come_from_the_dump_too(tmp_path):
@@ -300,6 +319,8 @@ def test_damage_anywhere_costs_what_it_touches_and_its_neighbours(data):
         (page("x"), "a page without id"),
         (page("1" * 40), "a page without id"),
         (page(2, title=None), "a page without title"),
+        ("<page><title>T</title><ns>0</ns><id>2</id></page>", "a page without the text of a revision"),
+        ("<page><title>T</title><id>2</id><body><text>Some text.</text></body></page>", "a page without the text of a revision"),
         ("<page/>", "the next page begins before this one ends"),
         ("<page></page>", "a page without id"),
         (page(2).replace("</page>", ""), "the next page begins before this one ends"),
@@ -311,6 +332,22 @@ def test_a_bad_page_costs_itself_and_says_why(tmp_path, broken, reason):
     assert bad.reason.startswith(reason)
     assert bad.place == f"enwiki-pages.xml:@{len(site() + page(1))}"
     assert bad.raw.startswith(b"<page")
+
+
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_what_is_in_a_comment_is_not_read(block):
+    commented = f"<!-- {page(2)} <!-- {page(3)} -->"
+    inner = page(5).replace("<revision>", "<!-- </page><page> --><revision>")
+    data = (site() + commented + page(4) + inner + f"<!-- {page(6)} -->" + END).encode()
+    found = list(_Framing(1 << 20, None, 0).run(iter([data[i : i + block] for i in range(0, len(data), block)])))
+    assert [parse(item.data).id for item in found if isinstance(item, Fragment)] == ["4", "5"]
+    assert not [item for item in found if isinstance(item, Fault)]
+
+
+@pytest.mark.parametrize("inside", [0, 2 << 20])
+def test_a_comment_that_does_not_end_hides_nothing(tmp_path, inside):
+    rows, _, bads = reads(tmp_path, site() + page(1) + "<!-- " + page(2) + "y" * inside + page(3) + END)
+    assert (ids(rows), bads) == (["1", "2", "3"], [])
 
 
 def test_bytes_that_are_not_utf8_cost_their_page(tmp_path):
@@ -367,7 +404,9 @@ def test_a_page_above_the_limit_is_not_held(tmp_path):
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("piece", ["<siteinfo>", "<", "<a:", "<page", "</page", "</page ", "<!DOCTYPE", "<page><id>", "<page>&"])
+@pytest.mark.parametrize(
+    "piece", ["<siteinfo>", "<", "<a:", "<page", "</page", "</page ", "<!DOCTYPE", "<page><id>", "<page>&", "<!--", "<page><!--"]
+)
 def test_hostile_dumps_take_linear_time(piece):
     data = b"<mediawiki>" + piece.encode() * (8_000_000 // len(piece))
     for item in fragments(io.BytesIO(data), 1 << 20):

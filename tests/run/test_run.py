@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -208,6 +210,51 @@ def test_too_many_bad_records_fail_the_run_and_say_where_they_are(recipe: str, t
     with pytest.raises(BudgetError, match=r"1 of 121 records are bad .* max_bad is 0\.10%") as error:
         support.run(recipe, tmp_path / "out", "sources.web.read.jsonl.Jsonl.max_bad=0.001")
     assert "recipe.yaml" in str(error.value)
+
+
+UNREADABLE = Path("/proc/self/mem")  # opens, and gives an error of input where it is read, as a damaged disk
+
+
+@pytest.mark.skipif(not UNREADABLE.exists(), reason="no file here that opens and cannot be read")
+def test_a_file_that_cannot_be_read_is_one_bad_file_and_named(tmp_path: Path) -> None:
+    readers = {
+        "lines": ("read.jsonl.Jsonl", "bad.jsonl"),
+        "book": ("read.gutenberg.Gutenberg", "bad.txt"),
+        "epub": ("read.epub.Epub", "bad.epub"),
+        "wiki": ("read.wikipedia.Wikipedia", "bad.xml"),
+    }
+    sources = {}
+    for source, (reader, name) in readers.items():
+        (tmp_path / name).symlink_to(UNREADABLE)
+        sources[source] = [{reader: {"paths": [str(tmp_path / name)], "max_bad_files": 1}}]
+    (tmp_path / "good.jsonl").write_text(json.dumps({"text": "some text"}) + "\n")
+    sources["lines"][0]["read.jsonl.Jsonl"]["paths"].append(str(tmp_path / "good.jsonl"))
+    recipe = support.write_recipe(tmp_path, tmp_path, sources=sources, corpus=[], mix=None, tokens=None)
+    support.run(recipe, tmp_path / "out")
+    rows = {r["source"]: r for r in support.counts(tmp_path / "out")}
+    assert {s: (r["docs_out"], r["quarantined"], r["bad_files"]) for s, r in rows.items()} == {
+        s: (int(s == "lines"), 1, 1) for s in readers
+    }
+    for source, (_, name) in readers.items():
+        found = "".join(p.read_text() for p in (tmp_path / "out" / "quarantine" / source).glob("*.jsonl"))
+        assert json.loads(found)["where"] == f"{source}/{name}"
+        assert "cannot be read: Input/output error" in found
+    with pytest.raises(BudgetError, match=re.escape(f"{tmp_path}/bad.txt cannot be read: Input/output error")):
+        support.run(recipe, tmp_path / "strict", "sources.book.read.gutenberg.Gutenberg.max_bad_files=0")
+
+
+@pytest.mark.parametrize(
+    ("error", "path"),
+    [
+        (OSError(errno.EIO, "Input/output error"), "s3://bucket/a.jsonl"),
+        (OSError(errno.ENOSPC, "No space left on device"), "/data/a.jsonl"),
+        (OSError(errno.EMFILE, "Too many open files", "/data/a.jsonl"), "/data/a.jsonl"),
+        (OSError(errno.EIO, "Input/output error", "/tmp/other"), "/data/a.jsonl"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset"), "/data/a.jsonl"),
+    ],
+)
+def test_what_may_pass_is_no_bad_file(error: OSError, path: str) -> None:
+    assert not worker._of_the_file(error, path)
 
 
 def test_an_empty_source_is_an_honest_zero(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
