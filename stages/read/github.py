@@ -93,7 +93,8 @@ class Repositories(Source):
                 yield Skip("binary")
             else:
                 path = member.name.removeprefix(top)
-                verdict = licences.own(text, path) or licences.of_folder(path.rpartition("/")[0], verdicts)
+                above = licences.of_folder(path.rpartition("/")[0], verdicts)
+                verdict = licences.own(text, path, above) or above
                 url = f"{home.url}{quote(path)}" if home.url else None
                 rows.add(f"{shard.file.label}:{member.key}", text, url, home.repository, path, *verdict)
                 if rows.full:

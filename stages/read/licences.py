@@ -24,8 +24,16 @@ from stages.read.apart import Apart, Failed
 from stages.read.members import Member
 from stages.spdx import UNMATCHED, conjunction, is_listed, keys, parsed
 
-TAG = re.compile(r"^[^\w\n]{0,12}SPDX-License-Identifier:[ \t]*([\w.+() -]{1,200}?)[ \t]*(?:[*>#-]+[ \t]*)?$", re.MULTILINE)
-TAG_CHARS = 4096
+TOP = 8192  # characters of a file, in which it says what it is under
+TAG = re.compile(r"(?:^|(?<=[\r\n]))([^\r\n]{0,200}?)SPDX-License-Identifier[ \t]*:[ \t]*([^\r\n]{0,600})", re.IGNORECASE)
+CLOSES = re.compile(r"\*/|-->|[#*%-]\}|\*\)|\]\]|%>|[\"'`<>]")  # a comment, or a string that holds one
+SPACE = re.compile(r"[\W_]+")
+GNU = re.compile(  # of the words of a text: what puts a file under one of GNU's licences, and not what only speaks of them
+    r"\b(?:terms|under|modify it)\b(?: \w+){0,12}? gnu (?:(lesser|library|affero) )?(?:general )?public licen[cs]e((?: \w+){0,40})"
+    r"|\b(?:licen[cs]e[ds]?|released|distributed)(?: (?:under|is|are|by|the|terms|of|a)){0,5} (?:gnu )?([al]?)gpl(?= |v?[0-9]|$)((?:v?[0-9])?(?: \w+){0,12})"
+)
+MOZILLA = re.compile(r"\b(?:terms|under|licen[cs]e[ds]?)\b(?: \w+){0,4}? (?:mozilla public licen[cs]e|mpl)(?: version)?(?: v)? ?v?([12])?")
+LATER = re.compile(r"\bor (?:\w+ ){0,5}(?:later|newer|higher)\b")
 LONGEST = 64_000  # bytes of a licence file; longer ones quote those of dozens of parts
 MOST = 20_000  # files of one repository that are looked at
 SECONDS, MEMORY = 60.0, 1 << 30  # of processor time for a text: real ones take 7 at most; of address space
@@ -185,11 +193,47 @@ def of_folder(folder: str, found: dict[str, Verdict]) -> Verdict:
     return found[folder]
 
 
-def own(text: str, name: str) -> Verdict | None:
-    """What a file says of itself by an SPDX tag near its top."""
-    tag = TAG.search(text, 0, TAG_CHARS) if "SPDX-License-Identifier" in text[:TAG_CHARS] else None
-    tree = parsed(tag[1]) if tag else None
-    return None if tree is None or not is_listed(tree) else Verdict(str(tree), None, name)
+def own(text: str, name: str, above: Verdict) -> Verdict | None:
+    """What a file says of itself near its top, by SPDX tags or in the words of GNU's and Mozilla's notices.
+
+    A tag that begins its comment decides, one behind other text adds to what is said above; one that opens a string is only text.
+    """
+    top = text[:TOP]
+    lower = top.lower()
+    said = []
+    if "spdx-license-identifier" in lower:
+        for before, value in TAG.findall(top):
+            leads = not any(map(str.isalnum, before))
+            if (expression := _tagged(value)) and (leads or before[-1:] not in ("'", '"', "`")):
+                said += [expression] if leads or not above.expression else [expression, above.expression]
+    if any(word in lower for word in ("gnu", "gpl", "mozilla", " mpl")) and not is_evidence(name):
+        said += filter(None, [gnu_or_mozilla(TAG.sub("", top))])
+    return Verdict(conjunction(said), None, name) if said else None
+
+
+def _tagged(value: str) -> str | None:
+    """The expression of a tag, unmatched where it names none of the SPDX list; None for nothing."""
+    value = CLOSES.split(value, maxsplit=1)[0].strip(" \t*#-;!%/=|.,\\")
+    tree = parsed(value)
+    return None if not value else str(tree) if tree is not None and is_listed(tree) else UNMATCHED
+
+
+def gnu_or_mozilla(text: str) -> str | None:
+    """The licence of which a text holds the notice, or names it as its licence."""
+    text = SPACE.sub(" ", text.lower().replace("+", " or later "))
+    if found := GNU.search(text):
+        kind = {"lesser": "LGPL", "library": "LGPL", "affero": "AGPL", "l": "LGPL", "a": "AGPL"}.get(found[1] or found[3], "GPL")
+        after = found[2] or found[4] or ""
+        number = re.search(r"[123](?: [01]\b)?", after)
+        version = number[0].replace(" ", ".") if number else "2.0" if kind == "LGPL" else "3.0" if kind == "AGPL" else "1.0"
+        version += "" if "." in version else ".0"
+        expression = f"{kind}-{version}-{'or-later' if not number or LATER.search(after) else 'only'}"
+    elif found := MOZILLA.search(text):
+        expression = f"MPL-{found[1] or 2}.0" if found[1] != "1" else "MPL-1.1"
+    else:
+        return None
+    tree = parsed(expression)
+    return str(tree) if tree is not None and is_listed(tree) else UNMATCHED
 
 
 def table(repository: str, evidence: Sequence[Looked]) -> pa.RecordBatch:

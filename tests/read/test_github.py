@@ -202,10 +202,57 @@ def test_metadata_of_a_part_narrow_the_licence_above(tmp_path: Path) -> None:
 
 
 def test_file_that_names_its_licence_has_that_one(tmp_path: Path) -> None:
-    files = {"LICENSE": MIT, "a.c": "// SPDX-License-Identifier: GPL-2.0\nint x;\n", "b.c": "/* SPDX-License-Identifier: nonsense */\n"}
+    files = {"LICENSE": MIT, "a.c": "// SPDX-License-Identifier: GPL-2.0\nint x;\n", "b.c": "int x;\n"}
     found = read(folder(tmp_path / "r", files))
     assert found.licences() == {"LICENSE": "MIT", "a.c": "GPL-2.0-only", "b.c": "MIT"}
     assert {row["path"]: row["licence_file"] for row in found}["a.c"] == "a.c"
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        ("/* SPDX-License-Identifier: GPL-2.0-only */ int x;", "GPL-2.0-only"),
+        ("/**** SPDX-License-Identifier: GPL-2.0-only ****/", "GPL-2.0-only"),
+        ("{# SPDX-License-Identifier: GPL-2.0-only #}", "GPL-2.0-only"),
+        ("<!-- SPDX-License-Identifier: GPL-2.0-only -->", "GPL-2.0-only"),
+        ("# x\r\n# spdx-license-identifier: GPL-2.0-only\r\nx = 1", "GPL-2.0-only"),
+        ("# SPDX-License-Identifier: GPL-2.0-only OR MIT", "GPL-2.0-only OR MIT"),
+        ("/* Copyright X. SPDX-License-Identifier: GPL-2.0-only */", "GPL-2.0-only AND MIT"),
+        ("# SPDX-License-Identifier: BSD-3-Clause\n# SPDX-License-Identifier: GPL-2.0-only", "BSD-3-Clause AND GPL-2.0-only"),
+        ("# SPDX-License-Identifier: Proprietary", UNMATCHED),
+        ("# SPDX-License-Identifier: LicenseRef-X", UNMATCHED),
+        ("# SPDX-License-Identifier: MIT, but for Example Inc.", UNMATCHED),
+        ("# SPDX-License-Identifier:", None),
+        ('x = "SPDX-License-Identifier: GPL-2.0-only"', None),
+        ('x = "x\\nSPDX-License-Identifier: BSD-3-Clause"', "BSD-3-Clause AND MIT"),
+    ],
+)
+def test_tag_counts_in_any_comment_and_one_of_no_listed_licence_permits_nothing(text: str, expression: str | None) -> None:
+    verdict = licences.own(text, "a.c", licences.Verdict("MIT", None, "LICENSE"))
+    assert (verdict and verdict.expression) == expression
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        ("This program is free" + GPL.partition("This program is free")[2], "GPL-3.0-or-later"),
+        ("// free software; you can redistribute it under the terms of\n// the GNU General Public License version 2", "GPL-2.0-only"),
+        (
+            "under the terms of the GNU Lesser General Public\n * License; either version 2.1 of the License, or any later",
+            "LGPL-2.1-or-later",
+        ),
+        ("# License: AGPLv3+", "AGPL-3.0-or-later"),
+        ("# Released under the GNU GPL.", "GPL-1.0-or-later"),
+        ("This Source Code Form is subject to the terms of the Mozilla Public\n# License, v. 2.0.", "MPL-2.0"),
+        ("# asks whether a text is the GNU General Public License", None),
+        ("# Licensed under the MIT and the GPL licences, at your choice", None),
+        ("from gnuplot import licensed", None),
+    ],
+)
+def test_notice_of_gnu_or_mozilla_at_the_top_decides_for_its_file(text: str, expression: str | None) -> None:
+    verdict = licences.own(text, "a.c", licences.Verdict("MIT", None, "LICENSE"))
+    assert (verdict and verdict.expression) == expression
+    assert licences.own(text, "COPYING", licences.NONE) is None, "a licence file is judged as one"
 
 
 @pytest.mark.parametrize(
