@@ -77,7 +77,7 @@ class Repositories(Source):
     def read(self, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip | Evidence]:
         """One repository: first through what tells its licences, then through all."""
         home = _Home(shard.file, self.paths)
-        told = (m for m in home.members(EVIDENCE, home.noted(licences.is_evidence)) if isinstance(m, Member))
+        told = home.members(EVIDENCE, home.noted(licences.is_evidence))
         evidence = [looked.below(home.top) for looked in licences.look(told, self.min_score)]
         yield Evidence("licences", licences.table(home.repository, evidence))
         verdicts = licences.verdicts(evidence)

@@ -1,9 +1,10 @@
 """The licence of each file of a repository, and the evidence for it: licence files, what metadata declare, and the verdicts on them.
 
-A file is under the licence of the nearest folder above it that has a licence file: a vendored part is judged by its own. Several files
-in one folder count all (AND), unless the metadata beside them declare the same licences as a choice. What is left of a text beside known
-licences becomes `LicenseRef-unmatched`, which no list of licences to keep will hold. Metadata alone decide where there is no licence
-file, and narrow where there is one above.
+A file is under the licence of the nearest folder above it that has a licence file: a vendored part is judged by its own. Several files in
+one folder count all (AND), unless the metadata beside them declare the same licences as a choice. What is left of a text beside known
+licences becomes `LicenseRef-unmatched`, which no list of licences to keep will hold; so does a licence file that cannot be had. Metadata
+alone decide where there is no licence file, and narrow where there is one above. Of an archive that loses its end nothing is known of
+what was in the rest: its files have no licence but what they say of themselves.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from stages.read.apart import Apart, Failed
-from stages.read.members import Member
+from stages.read.members import Member, Refused
 from stages.spdx import UNMATCHED, conjunction, is_listed, keys, parsed
 
 TOP = 8192  # characters of a file, in which it says what it is under
@@ -30,7 +31,8 @@ CLOSES = re.compile(r"\*/|-->|[#*%-]\}|\*\)|\]\]|%>|[\"'`<>]")  # a comment, or 
 SPACE = re.compile(r"[\W_]+")
 GNU = re.compile(  # of the words of a text: what puts a file under one of GNU's licences, and not what only speaks of them
     r"\b(?:terms|under|modify it)\b(?: \w+){0,12}? gnu (?:(lesser|library|affero) )?(?:general )?public licen[cs]e((?: \w+){0,40})"
-    r"|\b(?:licen[cs]e[ds]?|released|distributed)(?: (?:under|is|are|by|the|terms|of|a)){0,5} (?:gnu )?([al]?)gpl(?= |v?[0-9]|$)((?:v?[0-9])?(?: \w+){0,12})"
+    r"|\b(?:licen[cs]e[ds]?|released|distributed)(?: (?:under|is|are|by|the|terms|of|a)){0,5}"
+    r" (?:gnu )?([al]?)gpl(?= |v?[0-9]|$)((?:v?[0-9])?(?: \w+){0,12})"
 )
 MOZILLA = re.compile(r"\b(?:terms|under|licen[cs]e[ds]?)\b(?: \w+){0,4}? (?:mozilla public licen[cs]e|mpl)(?: version)?(?: v)? ?v?([12])?")
 LATER = re.compile(r"\bor (?:\w+ ){0,5}(?:later|newer|higher)\b")
@@ -68,7 +70,7 @@ SCHEMA = pa.schema(
 
 
 class Looked(NamedTuple):
-    """One file that was looked at. `verdict` is matched, partial, unknown, unreadable, pointer, third_party or declared."""
+    """One file that was looked at. `verdict` is matched, partial, unknown, unreadable, pointer, third_party, declared or lost."""
 
     folder: str
     file: str
@@ -104,19 +106,23 @@ def is_evidence(name: str) -> bool:
     return bool(NAME.match(base)) or bool(folders and FOLDER.fullmatch(folders[-1]) and folders[-1].startswith("licen"))
 
 
-def look(found: Iterable[Member], min_score: float) -> list[Looked]:
-    """The evidence in the members of one repository that are some, in their order.
+def look(found: Iterable[Member | Refused], min_score: float) -> list[Looked]:
+    """The evidence in the members of one repository that are some, in their order; last that there is more, if it cannot be had.
 
     Behind a text on which the matcher fails no more are tried, so that a repository costs one patience at most.
     """
     out: list[Looked] = []
     failed = False
     for member in found:
-        digest = sha256(member.data).hexdigest()
-        folder = "/".join(part for part in member.name.split("/")[:-1] if not FOLDER.fullmatch(part.lower()))
+        if len(out) >= MOST or (isinstance(member, Refused) and not member.name and member.kind != "path"):
+            return [*out, Looked("", "", "", None, None, None, "lost")]
+        folder = _folder(member.name)
         base = member.name.rsplit("/", 1)[-1].lower()
-        if len(out) >= MOST:
-            return [*out, Looked("", member.name, digest, UNMATCHED, None, None, "unreadable")]
+        if isinstance(member, Refused):
+            if member.name and not THIRD_PARTY.search(base):
+                out.append(Looked(folder, member.name, "", UNMATCHED, None, None, "unreadable"))
+            continue
+        digest = sha256(member.data).hexdigest()
         if base in METADATA:
             if expression := declared(base, member.data):
                 out.append(Looked(folder, member.name, digest, expression, None, "metadata", "declared"))
@@ -128,6 +134,11 @@ def look(found: Iterable[Member], min_score: float) -> list[Looked]:
             looked = looked if isinstance(result, Failed) else _judged(looked, result, min_score)
         out.append(looked)
     return out
+
+
+def _folder(name: str) -> str:
+    """The folder that a file of evidence speaks for."""
+    return "/".join(part for part in name.split("/")[:-1] if not FOLDER.fullmatch(part.lower()))
 
 
 def _judged(looked: Looked, result: dict[str, Any], min_score: float) -> Looked:
@@ -160,6 +171,8 @@ def verdicts(evidence: Iterable[Looked]) -> dict[str, Verdict]:
     files: dict[str, list[Looked]] = {}
     said: dict[str, Looked] = {}
     for looked in evidence:
+        if looked.verdict == "lost":
+            return {}
         if looked.verdict == "declared":
             said.setdefault(looked.folder, looked)
         elif looked.verdict != "third_party":
