@@ -39,7 +39,15 @@ HASHES = (
 )  # fmt: skip
 MARKUP = (".md", ".markdown", ".rst", ".html", ".htm", ".xml", ".svg", ".txt", ".vue")
 OTHERS = (".asm", ".s", ".S", ".lisp", ".el", ".clj", ".scm", ".tex", ".sty", ".m", ".erl", ".f90", ".f", ".f03", ".f08", ".f77", ".f95")
-MENTIONS = ("copyright", "licens", "licenc", "©", "(c) 1", "(c) 2", "all rights reserved")
+MENTIONS = ("copyright", "licens", "licenc", "©", "(c) 1", "(c) 2", "all rights reserved") + (
+    ("redistribution and use", "permission is hereby granted", "merchantability")  # of paragraphs that stand alone
+)
+TOOLS = (  # what comments begin with that compilers and other tools read
+    "-*-", "coding:", "coding=", "encoding:", "encoding=", "vim:", "vi:", "ex:", "go:", "+build", "@flow", "@noflow", "@ts-", "@jsx",
+    "<reference", "eslint", "jshint", "jslint", "prettier-", "frozen_string_literal", "warn_indent", "typed:", "rubocop:", "type:", "mypy:", "pyright:",
+    "pylint:", "flake8:", "ruff:", "noqa", "isort:", "fmt:", "yapf:", "cython:", "distutils:", "syntax=", "syntax =", "shellcheck",
+    "luacheck", "swift-tools-version", "clang-format", "nolint", "!tex",
+)  # fmt: skip
 DIRECTIVES = ("include", "define", "ifdef", "ifndef", "pragma", "undef", "endif")
 
 
@@ -90,9 +98,10 @@ class Skip(Filter):
 class Header(Transform):
     """Take off the header of a file.
 
-    `paper`: of the comments at the top those that speak of copyright, a licence or an author, and the blank lines behind. A paragraph of
-    line comments counts as one. `redpajama`, bug for bug: the first block comment anywhere, if it says copyright, else all lines at the top
-    that are empty or begin with `//`, `#` or `--`, shebangs, `#include` and headings among them.
+    `paper`: of the comments at the top those that speak of copyright, a licence or an author, and the blank lines behind. Line comments
+    below each other are one, but for lines that tools read; for an author a paragraph of them is.
+    `redpajama`, bug for bug: the first block comment anywhere, if it says copyright, else all lines at the top that are empty or begin with
+    `//`, `#` or `--`, shebangs, `#include` and headings among them.
     """
 
     mode: Literal["paper", "redpajama"] = "paper"  # ours: the paper says headers; RedPajama's rule eats #include
@@ -108,7 +117,8 @@ class Header(Transform):
             language = np.fromiter(map(_language, batch["path"].to_pylist()), np.uint8, len(batch))
             mentions, directives = _packed(MENTIONS), _packed(DIRECTIVES)
             author = np.frombuffer(b"author", np.uint8)
-            data, offsets = kernels.cut_mentions(*batch.utf8, language, kernels.classes(), *mentions, author, *directives)
+            known = (language, kernels.classes(), *mentions, author, *directives, *_packed(TOOLS))
+            data, offsets = kernels.cut_mentions(*batch.utf8, *known)
         return batch.with_text(pa.LargeStringArray.from_buffers(len(batch), pa.py_buffer(offsets), pa.py_buffer(data)))
 
 

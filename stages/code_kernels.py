@@ -139,13 +139,21 @@ def cut_redpajama(data, start, end, copyright):
 
 
 @njit(cache=True)
-def _mentions(data, i, stop, needles, ends, author):
-    """Whether a comment speaks of copyright, a licence or an author."""
+def _holds_one(data, i, stop, needles, ends):
+    """Whether one of some needles is there."""
     low = 0
     for high in ends:
         if _holds(data, i, stop, needles[low:high]) >= 0:
             return True
         low = high
+    return False
+
+
+@njit(cache=True)
+def _mentions(data, i, stop, needles, ends, author):
+    """Whether a comment speaks of copyright, a licence or an author."""
+    if _holds_one(data, i, stop, needles, ends):
+        return True
     at = i
     while True:  # a word, or authors, authored, not authorise
         at = _holds(data, at, stop, author)
@@ -207,6 +215,27 @@ def _marker(data, i, stop, language, directives, ends):
 
 
 @njit(cache=True)
+def _is_for_tools(data, i, stop, tools, ends):
+    """Whether a line comment is one that a compiler or another tool reads."""
+    while i < stop and (data[i] == 0x23 or data[i] == 0x2F or data[i] == 0x3B or data[i] == 0x25 or data[i] == 0x20 or data[i] == 0x09):
+        i += 1
+    low = 0
+    for high in ends:
+        if _starts(data, i, stop, tools[low:high]):
+            return True
+        low = high
+    return False
+
+
+@njit(cache=True)
+def _run_end(data, i, stop, marker, language, directives, ends):
+    """Behind the line comments of one kind that stand below each other."""
+    while i < stop and _marker(data, _skip_blanks(data, i, stop), stop, language, directives, ends) == marker:
+        i = _line_end(data, i, stop)
+    return i
+
+
+@njit(cache=True)
 def _block(data, i, stop, language):
     """Behind the block comment that begins here; -1 if none does, or it has no end."""
     b = data[i] if i < stop else 0
@@ -242,10 +271,11 @@ def _has_word(data, i, stop, classes):
 
 
 @njit(cache=True)
-def cut_mentions(data, start, end, language, classes, needles, needle_ends, author, directives, directive_ends):
+def cut_mentions(data, start, end, language, classes, needles, needle_ends, author, directives, directive_ends, tools, tool_ends):
     """(bytes, int64 offsets) of the documents without those comments at their top that speak of copyright, a licence or an author.
 
-    The top ends at the first line of code, but for `#!`, `<?php` and `<?xml`. Of line comments a paragraph is judged at a time.
+    The top ends at the first line of code, but for `#!`, `<?php` and `<?xml`. Line comments below each other are one header if any of
+    them speaks of copyright or a licence, and go but for those that tools read; of others a paragraph is judged at a time, for an author.
     """
     out = np.empty(len(data), np.uint8)
     offsets = np.zeros(len(start) + 1, np.int64)
@@ -253,6 +283,7 @@ def cut_mentions(data, start, end, language, classes, needles, needle_ends, auth
     for d in range(len(start)):
         i, stop = start[d], end[d]
         cut = False  # the last comment
+        judged = i  # up to here line comments are no header as a whole
         while i < stop:
             text = _skip_blanks(data, i, stop)
             if text < stop and data[text] == 0x0A:
@@ -274,6 +305,16 @@ def cut_mentions(data, start, end, language, classes, needles, needle_ends, auth
                     marker = _marker(data, text, stop, language[d], directives, directive_ends)
                     if not marker:
                         break
+                    if i >= judged:
+                        judged = _run_end(data, i, stop, marker, language[d], directives, directive_ends)
+                        if _holds_one(data, i, judged, needles, needle_ends):
+                            while i < judged:
+                                last = _line_end(data, i, stop)
+                                if _is_for_tools(data, _skip_blanks(data, i, last), last, tools, tool_ends):
+                                    at = _copy(data, i, last, out, at)
+                                i = last
+                            cut = True
+                            continue
                     last, parted, words = i, False, False
                     while last < stop:  # a paragraph, with the lines without a word around it
                         begins = _skip_blanks(data, last, stop)

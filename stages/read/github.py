@@ -77,7 +77,7 @@ class Repositories(Source):
     def read(self, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip | Evidence]:
         """One repository: first through what tells its licences, then through all."""
         home = _Home(shard.file, self.paths)
-        told = (m for m in home.members(EVIDENCE, home.noted(licences.is_evidence)) if isinstance(m, Member))
+        told = home.members(EVIDENCE, home.noted(licences.is_evidence))
         evidence = [looked.below(home.top) for looked in licences.look(told, self.min_score)]
         yield Evidence("licences", licences.table(home.repository, evidence))
         verdicts = licences.verdicts(evidence)
@@ -93,7 +93,8 @@ class Repositories(Source):
                 yield Skip("binary")
             else:
                 path = member.name.removeprefix(top)
-                verdict = licences.own(text, path) or licences.of_folder(path.rpartition("/")[0], verdicts)
+                above = licences.of_folder(path.rpartition("/")[0], verdicts)
+                verdict = licences.own(text, path, above) or above
                 url = f"{home.url}{quote(path)}" if home.url else None
                 rows.add(f"{shard.file.label}:{member.key}", text, url, home.repository, path, *verdict)
                 if rows.full:

@@ -1,9 +1,10 @@
 """The licence of each file of a repository, and the evidence for it: licence files, what metadata declare, and the verdicts on them.
 
-A file is under the licence of the nearest folder above it that has a licence file: a vendored part is judged by its own. Several files
-in one folder count all (AND), unless the metadata beside them declare the same licences as a choice. What is left of a text beside known
-licences becomes `LicenseRef-unmatched`, which no list of licences to keep will hold. Metadata alone decide where there is no licence
-file, and narrow where there is one above.
+A file is under the licence of the nearest folder above it that has a licence file: a vendored part is judged by its own. Several files in
+one folder count all (AND), unless the metadata beside them declare the same licences as a choice. What is left of a text beside known
+licences becomes `LicenseRef-unmatched`, which no list of licences to keep will hold; so does a licence file that cannot be had. Metadata
+alone decide where there is no licence file, and narrow where there is one above. Of an archive that loses its end nothing is known of
+what was in the rest: its files have no licence but what they say of themselves.
 """
 
 from __future__ import annotations
@@ -21,11 +22,20 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from stages.read.apart import Apart, Failed
-from stages.read.members import Member
+from stages.read.members import Member, Refused
 from stages.spdx import UNMATCHED, conjunction, is_listed, keys, parsed
 
-TAG = re.compile(r"^[^\w\n]{0,12}SPDX-License-Identifier:[ \t]*([\w.+() -]{1,200}?)[ \t]*(?:[*>#-]+[ \t]*)?$", re.MULTILINE)
-TAG_CHARS = 4096
+TOP = 8192  # characters of a file, in which it says what it is under
+TAG = re.compile(r"(?:^|(?<=[\r\n]))([^\r\n]{0,200}?)SPDX-License-Identifier[ \t]*:[ \t]*([^\r\n]{0,600})", re.IGNORECASE)
+CLOSES = re.compile(r"\*/|-->|[#*%-]\}|\*\)|\]\]|%>|[\"'`<>]")  # a comment, or a string that holds one
+SPACE = re.compile(r"[\W_]+")
+GNU = re.compile(  # of the words of a text: what puts a file under one of GNU's licences, and not what only speaks of them
+    r"\b(?:terms|under|modify it)\b(?: \w+){0,12}? gnu (?:(lesser|library|affero) )?(?:general )?public licen[cs]e((?: \w+){0,40})"
+    r"|\b(?:licen[cs]e[ds]?|released|distributed)(?: (?:under|is|are|by|the|terms|of|a)){0,5}"
+    r" (?:gnu )?([al]?)gpl(?= |v?[0-9]|$)((?:v?[0-9])?(?: \w+){0,12})"
+)
+MOZILLA = re.compile(r"\b(?:terms|under|licen[cs]e[ds]?)\b(?: \w+){0,4}? (?:mozilla public licen[cs]e|mpl)(?: version)?(?: v)? ?v?([12])?")
+LATER = re.compile(r"\bor (?:\w+ ){0,5}(?:later|newer|higher)\b")
 LONGEST = 64_000  # bytes of a licence file; longer ones quote those of dozens of parts
 MOST = 20_000  # files of one repository that are looked at
 SECONDS, MEMORY = 60.0, 1 << 30  # of processor time for a text: real ones take 7 at most; of address space
@@ -60,7 +70,7 @@ SCHEMA = pa.schema(
 
 
 class Looked(NamedTuple):
-    """One file that was looked at. `verdict` is matched, partial, unknown, unreadable, pointer, third_party or declared."""
+    """One file that was looked at. `verdict` is matched, partial, unknown, unreadable, pointer, third_party, declared or lost."""
 
     folder: str
     file: str
@@ -96,19 +106,23 @@ def is_evidence(name: str) -> bool:
     return bool(NAME.match(base)) or bool(folders and FOLDER.fullmatch(folders[-1]) and folders[-1].startswith("licen"))
 
 
-def look(found: Iterable[Member], min_score: float) -> list[Looked]:
-    """The evidence in the members of one repository that are some, in their order.
+def look(found: Iterable[Member | Refused], min_score: float) -> list[Looked]:
+    """The evidence in the members of one repository that are some, in their order; last that there is more, if it cannot be had.
 
     Behind a text on which the matcher fails no more are tried, so that a repository costs one patience at most.
     """
     out: list[Looked] = []
     failed = False
     for member in found:
-        digest = sha256(member.data).hexdigest()
-        folder = "/".join(part for part in member.name.split("/")[:-1] if not FOLDER.fullmatch(part.lower()))
+        if len(out) >= MOST or (isinstance(member, Refused) and not member.name and member.kind != "path"):
+            return [*out, Looked("", "", "", None, None, None, "lost")]
+        folder = _folder(member.name)
         base = member.name.rsplit("/", 1)[-1].lower()
-        if len(out) >= MOST:
-            return [*out, Looked("", member.name, digest, UNMATCHED, None, None, "unreadable")]
+        if isinstance(member, Refused):
+            if member.name and not THIRD_PARTY.search(base):
+                out.append(Looked(folder, member.name, "", UNMATCHED, None, None, "unreadable"))
+            continue
+        digest = sha256(member.data).hexdigest()
         if base in METADATA:
             if expression := declared(base, member.data):
                 out.append(Looked(folder, member.name, digest, expression, None, "metadata", "declared"))
@@ -120,6 +134,11 @@ def look(found: Iterable[Member], min_score: float) -> list[Looked]:
             looked = looked if isinstance(result, Failed) else _judged(looked, result, min_score)
         out.append(looked)
     return out
+
+
+def _folder(name: str) -> str:
+    """The folder that a file of evidence speaks for."""
+    return "/".join(part for part in name.split("/")[:-1] if not FOLDER.fullmatch(part.lower()))
 
 
 def _judged(looked: Looked, result: dict[str, Any], min_score: float) -> Looked:
@@ -152,6 +171,8 @@ def verdicts(evidence: Iterable[Looked]) -> dict[str, Verdict]:
     files: dict[str, list[Looked]] = {}
     said: dict[str, Looked] = {}
     for looked in evidence:
+        if looked.verdict == "lost":
+            return {}
         if looked.verdict == "declared":
             said.setdefault(looked.folder, looked)
         elif looked.verdict != "third_party":
@@ -185,11 +206,47 @@ def of_folder(folder: str, found: dict[str, Verdict]) -> Verdict:
     return found[folder]
 
 
-def own(text: str, name: str) -> Verdict | None:
-    """What a file says of itself by an SPDX tag near its top."""
-    tag = TAG.search(text, 0, TAG_CHARS) if "SPDX-License-Identifier" in text[:TAG_CHARS] else None
-    tree = parsed(tag[1]) if tag else None
-    return None if tree is None or not is_listed(tree) else Verdict(str(tree), None, name)
+def own(text: str, name: str, above: Verdict) -> Verdict | None:
+    """What a file says of itself near its top, by SPDX tags or in the words of GNU's and Mozilla's notices.
+
+    A tag that begins its comment decides, one behind other text adds to what is said above; one that opens a string is only text.
+    """
+    top = text[:TOP]
+    lower = top.lower()
+    said = []
+    if "spdx-license-identifier" in lower:
+        for before, value in TAG.findall(top):
+            leads = not any(map(str.isalnum, before))
+            if (expression := _tagged(value)) and (leads or before[-1:] not in ("'", '"', "`")):
+                said += [expression] if leads or not above.expression else [expression, above.expression]
+    if any(word in lower for word in ("gnu", "gpl", "mozilla", " mpl")) and not is_evidence(name):
+        said += filter(None, [gnu_or_mozilla(TAG.sub("", top))])
+    return Verdict(conjunction(said), None, name) if said else None
+
+
+def _tagged(value: str) -> str | None:
+    """The expression of a tag, unmatched where it names none of the SPDX list; None for nothing."""
+    value = CLOSES.split(value, maxsplit=1)[0].strip(" \t*#-;!%/=|.,\\")
+    tree = parsed(value)
+    return None if not value else str(tree) if tree is not None and is_listed(tree) else UNMATCHED
+
+
+def gnu_or_mozilla(text: str) -> str | None:
+    """The licence of which a text holds the notice, or names it as its licence."""
+    text = SPACE.sub(" ", text.lower().replace("+", " or later "))
+    if found := GNU.search(text):
+        kind = {"lesser": "LGPL", "library": "LGPL", "affero": "AGPL", "l": "LGPL", "a": "AGPL"}.get(found[1] or found[3], "GPL")
+        after = found[2] or found[4] or ""
+        number = re.search(r"[123](?: [01]\b)?", after)
+        version = number[0].replace(" ", ".") if number else "2.0" if kind == "LGPL" else "3.0" if kind == "AGPL" else "1.0"
+        version += "" if "." in version else ".0"
+        expression = f"{kind}-{version}-{'or-later' if not number or LATER.search(after) else 'only'}"
+    elif found := MOZILLA.search(text):
+        expression = f"MPL-{found[1] or 2}.0" if found[1] != "1" else "MPL-1.1"
+    else:
+        return None
+    tree = parsed(expression)
+    return str(tree) if tree is not None and is_listed(tree) else UNMATCHED
 
 
 def table(repository: str, evidence: Sequence[Looked]) -> pa.RecordBatch:

@@ -64,6 +64,7 @@ class Refused(Bad):
     """What there is instead of a member, or of the rest of an archive ("damaged", "bomb")."""
 
     kind: Kind = "damaged"
+    name: str = ""  # the member's, as a Member has it; empty for the rest of an archive, and where the name is what is refused
 
 
 class Refusal(Exception):
@@ -190,7 +191,7 @@ def _judged(
         for number, entry in enumerate(entries, 1):
             if number > bounds.count:
                 raise Broken(f"more than {bounds.count:,} members", "bomb")
-            place = f"{label}:@{entry.place}"
+            place, name = f"{label}:@{entry.place}", ""
             try:
                 name = clean_name(entry.name)
                 if prune and not set(name.split("/")[:-1]).isdisjoint(prune):
@@ -206,7 +207,7 @@ def _judged(
             except Broken:
                 raise
             except Refusal as refusal:
-                yield Refused(place, refusal.reason, entry.name.encode("utf-8", "replace")[:RAW], kind=refusal.kind)
+                yield Refused(place, refusal.reason, entry.name.encode("utf-8", "replace")[:RAW], kind=refusal.kind, name=name)
                 continue
             total += len(data)
             if total > bounds.expanded:

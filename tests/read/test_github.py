@@ -24,6 +24,7 @@ from curate.stage import Bad, Evidence, Skip, Source
 from stages.read import licences
 from stages.read.apart import Failed
 from stages.read.github import BigQuery, Repositories
+from stages.read.members import Member
 from stages.spdx import UNMATCHED, conjunction, keys, permits
 
 PROVIDED = "THE SOFTWARE IS PROVIDED"
@@ -64,6 +65,10 @@ def zipped(files: Mapping[str, str], top: str = "") -> bytes:
         for name, text in files.items():
             archive.writestr(top + name, text)
     return out.getvalue()
+
+
+def member(name: str, text: str) -> Member:
+    return Member(name, name, len(text), None, text.encode())
 
 
 class Found:
@@ -202,10 +207,57 @@ def test_metadata_of_a_part_narrow_the_licence_above(tmp_path: Path) -> None:
 
 
 def test_file_that_names_its_licence_has_that_one(tmp_path: Path) -> None:
-    files = {"LICENSE": MIT, "a.c": "// SPDX-License-Identifier: GPL-2.0\nint x;\n", "b.c": "/* SPDX-License-Identifier: nonsense */\n"}
+    files = {"LICENSE": MIT, "a.c": "// SPDX-License-Identifier: GPL-2.0\nint x;\n", "b.c": "int x;\n"}
     found = read(folder(tmp_path / "r", files))
     assert found.licences() == {"LICENSE": "MIT", "a.c": "GPL-2.0-only", "b.c": "MIT"}
     assert {row["path"]: row["licence_file"] for row in found}["a.c"] == "a.c"
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        ("/* SPDX-License-Identifier: GPL-2.0-only */ int x;", "GPL-2.0-only"),
+        ("/**** SPDX-License-Identifier: GPL-2.0-only ****/", "GPL-2.0-only"),
+        ("{# SPDX-License-Identifier: GPL-2.0-only #}", "GPL-2.0-only"),
+        ("<!-- SPDX-License-Identifier: GPL-2.0-only -->", "GPL-2.0-only"),
+        ("# x\r\n# spdx-license-identifier: GPL-2.0-only\r\nx = 1", "GPL-2.0-only"),
+        ("# SPDX-License-Identifier: GPL-2.0-only OR MIT", "GPL-2.0-only OR MIT"),
+        ("/* Copyright X. SPDX-License-Identifier: GPL-2.0-only */", "GPL-2.0-only AND MIT"),
+        ("# SPDX-License-Identifier: BSD-3-Clause\n# SPDX-License-Identifier: GPL-2.0-only", "BSD-3-Clause AND GPL-2.0-only"),
+        ("# SPDX-License-Identifier: Proprietary", UNMATCHED),
+        ("# SPDX-License-Identifier: LicenseRef-X", UNMATCHED),
+        ("# SPDX-License-Identifier: MIT, but for Example Inc.", UNMATCHED),
+        ("# SPDX-License-Identifier:", None),
+        ('x = "SPDX-License-Identifier: GPL-2.0-only"', None),
+        ('x = "x\\nSPDX-License-Identifier: BSD-3-Clause"', "BSD-3-Clause AND MIT"),
+    ],
+)
+def test_tag_counts_in_any_comment_and_one_of_no_listed_licence_permits_nothing(text: str, expression: str | None) -> None:
+    verdict = licences.own(text, "a.c", licences.Verdict("MIT", None, "LICENSE"))
+    assert (verdict and verdict.expression) == expression
+
+
+@pytest.mark.parametrize(
+    ("text", "expression"),
+    [
+        ("This program is free" + GPL.partition("This program is free")[2], "GPL-3.0-or-later"),
+        ("// free software; you can redistribute it under the terms of\n// the GNU General Public License version 2", "GPL-2.0-only"),
+        (
+            "under the terms of the GNU Lesser General Public\n * License; either version 2.1 of the License, or any later",
+            "LGPL-2.1-or-later",
+        ),
+        ("# License: AGPLv3+", "AGPL-3.0-or-later"),
+        ("# Released under the GNU GPL.", "GPL-1.0-or-later"),
+        ("This Source Code Form is subject to the terms of the Mozilla Public\n# License, v. 2.0.", "MPL-2.0"),
+        ("# asks whether a text is the GNU General Public License", None),
+        ("# Licensed under the MIT and the GPL licences, at your choice", None),
+        ("from gnuplot import licensed", None),
+    ],
+)
+def test_notice_of_gnu_or_mozilla_at_the_top_decides_for_its_file(text: str, expression: str | None) -> None:
+    verdict = licences.own(text, "a.c", licences.Verdict("MIT", None, "LICENSE"))
+    assert (verdict and verdict.expression) == expression
+    assert licences.own(text, "COPYING", licences.NONE) is None, "a licence file is judged as one"
 
 
 @pytest.mark.parametrize(
@@ -224,6 +276,40 @@ def test_licence_text_with_more_in_it_permits_nothing(tmp_path: Path, text: str,
     assert UNMATCHED in (found.licences()["a.py"] or "")
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("is hereby granted", "is not hereby granted"),
+        (" modify,", ""),
+        ("sublicense, and/or sell", "and/or sublicense"),
+        ("free of charge, to", "to"),
+        ("any person", "any student, for personal use,"),
+        ("Somebody Else", "Somebody Else, not to be used commercially"),
+        ("DEALINGS IN THE SOFTWARE.", "DEALINGS IN THE SOFTWARE.\n\nOutside of schools a payment is due."),
+        ("subject to the following conditions:", "subject to the following conditions: users send their changes to Example Inc. " * 3),
+        ("substantial portions of the Software.", "substantial portions of the Software. A web page shows it " + "with a link to it " * 6),
+    ],
+)
+def test_licence_with_words_more_or_less_permits_nothing(old: str, new: str) -> None:
+    """Also where nearly all of the words are those of the licence."""
+    head, body = MIT.split("Permission", 1)
+    text = head + " ".join(f"Permission{body}".split())
+    for changed in (text.replace(old, new), APACHE + "\n\nYou must pay Example Inc. for each user."):
+        assert changed != text
+        (found,) = licences.look([member("LICENSE", changed)], 0.8)
+        assert found.verdict in ("partial", "unknown")
+        assert UNMATCHED in (found.expression or "")
+
+
+def test_licence_in_another_shape_is_the_same() -> None:
+    shapes = (MIT.replace("\n", "\r\n"), MIT.replace("\n", "\r"), MIT.replace("MIT License", "The MIT License (MIT)\n====="), MIT.upper())
+    for text in (*shapes, "\ufeff" + MIT):
+        (found,) = licences.look([member("LICENSE", text)], 0.8)
+        assert (found.expression, found.verdict) == ("MIT", "matched")
+    (named,) = licences.look([member("LICENSE", BSD.replace("the copyright holder nor", "Example Inc. nor"))], 0.8)
+    assert (named.expression, named.verdict) == ("BSD-3-Clause", "matched")
+
+
 def test_texts_of_the_list_are_found_whatever_stands_around_them(tmp_path: Path) -> None:
     titled = {"MIT": MIT, "BSD-3-Clause": "Copyright 2001 X\nAll rights reserved.\n\n" + BSD.partition("\n\n")[2]}
     without_appendix = {"Apache-2.0": APACHE.partition("APPENDIX")[0]}
@@ -236,6 +322,29 @@ def test_third_party_notices_and_folders_of_parts_licences_decide_nothing(tmp_pa
     found = read(folder(tmp_path / "r", files))
     assert found.licences()["a.py"] == "MIT"
     assert {e["file"] for e in found.evidence} == {"LICENSE", "LICENSES/b.txt", "LICENSE-third-party.txt"}
+
+
+@pytest.mark.parametrize("name", ["v/LICENSE", "v/COPYING.txt", "v/LICENSES/a.txt", "v/package.json"])
+def test_licence_file_that_cannot_be_had_permits_nothing_below_its_folder(tmp_path: Path, name: str) -> None:
+    at = folder(tmp_path / "r", {"LICENSE": MIT, "v/a.py": "1\n", "b.py": "2\n"})
+    (at / name).parent.mkdir(exist_ok=True)
+    (at / name).symlink_to("/nowhere")
+    large = folder(tmp_path / "s", {"LICENSE": MIT, "v/a.py": "1\n", "b.py": "2\n", name: "x" * (2 << 20)})
+    raw = bytearray(zipped({"LICENSE": MIT, "v/a.py": "1\n", "b.py": "2\n", name: "{stored}"}))
+    raw[raw.index(b"{stored}")] ^= 1
+    (tmp_path / "c.zip").write_bytes(raw)
+    for found in (read(at), read(large), read(tmp_path / "c.zip")):
+        assert (found.licences()["v/a.py"], found.licences()["b.py"]) == (UNMATCHED, "MIT")
+        assert [(e["file"], e["verdict"]) for e in found.evidence] == [("LICENSE", "matched"), (name, "unreadable")]
+
+
+def test_archive_that_loses_its_end_has_no_verdict_but_what_files_say_of_themselves(tmp_path: Path) -> None:
+    files = {"LICENSE": MIT, "v/a.py": "1\n", "b.py": "# SPDX-License-Identifier: BSD-3-Clause\n", "v/COPYING": GPL}
+    for name, data in (("a.zip", zipped(files)), ("b.tar.gz", tar(files))):
+        (tmp_path / name).write_bytes(data[: len(data) * 4 // 5])
+        found = read(tmp_path / name)
+        assert found.licences() == {"LICENSE": None, "v/a.py": None, "b.py": "BSD-3-Clause"}
+        assert [(e["file"], e["verdict"]) for e in found.evidence] == [("LICENSE", "matched"), (None, "lost")]
 
 
 def test_what_is_not_utf8_is_binary_or_latin_1_by_option(tmp_path: Path) -> None:
