@@ -3,7 +3,8 @@
 A tar has an entry for each paper: a .gz of a tar or of one TeX file, or a .pdf, which is left out. The text of a paper is its .tex files
 in the order of the tar, joined by line feeds; the column `files` tells them apart, for `latex.Clean`. Strict UTF-8, or else Latin-1, file
 by file: RedPajama (arxiv_cleaner.py) drops papers that are not UTF-8. A gzip bomb, damage or a path out of the archive within a paper costs
-that paper. A local tar is split among workers: each walks its headers and reads its own part.
+that paper; a damaged header of the tar, what lies before the next sound one. A local tar is split among workers: each walks its headers
+and reads its own part.
 Cost, one core: 110 MB of TeX a second, 1.35 times a bare loop over tarfile and gzip.
 """
 
@@ -73,11 +74,15 @@ class Arxiv(Source):
         place, number = 0, 0
         with store.open_input(shard.file.path) as file:
             try:
-                for entry in tarred.entries(file, PAPERS):
+                for entry in tarred.entries(file, PAPERS, resume=True):
                     number += 1
                     if entry.place >= shard.high and shard.high < shard.file.size:
                         break
                     place = entry.place
+                    if entry.kind == "damaged":
+                        if place >= shard.low:
+                            yield Bad(f"{label}:#{number}", entry.reason)
+                        continue
                     again = seen.get(entry.name, 0)
                     seen[entry.name] = again + 1
                     if place < shard.low:

@@ -204,6 +204,54 @@ def test_a_damaged_tar_gives_what_is_before_the_damage_and_one_bad_record(data: 
     assert sum(row["text"] not in texts for row in one[0]) == 0
 
 
+MANY = [(f"0704/0704.{n:04}.gz", gzip.compress(b"\\section{%d}" % n, mtime=0)) for n in range(1000)]
+
+
+def damaged(block: int, damage: str) -> bytes:
+    """A tar of MANY, each of two blocks, with one block that is damaged."""
+    tar = bytearray(tar_of(MANY))
+    at = 512 * block
+    if damage == "a bit":
+        tar[at + 3] ^= 1
+    elif damage == "zeros":
+        tar[at : at + 512] = bytes(512)
+    else:
+        info = tarfile.TarInfo("0704/0704.0000.gz")
+        info.size = -1
+        tar[at : at + 512] = info.tobuf(tarfile.GNU_FORMAT)
+    return bytes(tar)
+
+
+@pytest.mark.parametrize("damage", ["a bit", "zeros", "a negative size"])
+@pytest.mark.parametrize("paper", [0, 120, 999])
+def test_a_damaged_header_costs_its_paper_and_no_other(tmp_path: Path, paper: int, damage: str):
+    tar = damaged(2 * paper, damage)
+    rows, (bad,), skipped = read(tmp_path, tar)
+    assert [row["arxiv_id"] for row in rows] == [f"0704.{n:04}" for n in range(1000) if n != paper]
+    assert not skipped
+    assert not bad.whole_file
+    lost = len(tar) - 2 * 512 * paper if paper == 999 else 1024
+    assert f"{lost:,} bytes are lost" in bad.reason
+    assert read(tmp_path, tar, 100_000) == (rows, [bad], [])
+
+
+@pytest.mark.parametrize("ahead", [b"30 path=x\n", b"x" * 600])
+def test_a_damaged_extension_costs_no_more_than_itself(tmp_path: Path, ahead: bytes):
+    """Records that do not fit their lengths, or more of them than are there."""
+    info = tarfile.TarInfo("PaxHeader")
+    info.type, info.size = tarfile.XHDTYPE, len(ahead) if len(ahead) < 512 else 10 << 30
+    tar = info.tobuf(tarfile.GNU_FORMAT) + ahead + bytes(-len(ahead) % 512) + tar_of(MANY[:9])
+    rows, (bad,), _ = read(tmp_path, tar)
+    assert len(rows) == 9
+    assert "bytes are lost" in bad.reason
+    assert read(tmp_path, tar, 1024) == (rows, [bad], [])
+
+
+def test_a_tar_behind_another_is_read(tmp_path: Path):
+    rows, bad, _ = read(tmp_path, tar_of(MANY[:2]) + tar_of(MANY[2:5]))
+    assert (len(rows), bad) == (5, [])
+
+
 def test_a_file_that_is_no_tar_is_one_bad_file(tmp_path: Path):
     rows, (bad,), _ = read(tmp_path, b"nothing of the kind" * 100, 300)
     assert not rows
