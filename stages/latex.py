@@ -21,7 +21,7 @@ from curate.errors import RecipeError
 from curate.stage import Checks, Transform
 from stages import latex_redpajama
 from stages.latex_comments import uncomment
-from stages.latex_project import Project
+from stages.latex_project import Project, normal
 from stages.latex_scan import Grown, Scan
 
 RULES = ("not_utf8", "macro_not_ascii", "growth", "no_section", "empty")
@@ -87,7 +87,7 @@ class Clean(Transform):
         size = sum(map(len, project.files.values()))
         roots = project.roots()
         budget = int(max(self.max_growth * size, self.min_growth))
-        scan = Scan(project, roots[0].rpartition("/")[0], self.appendix == "cut", self.max_depth, budget, done)
+        scan = Scan(project, normal(roots[0].rpartition("/")[0]), self.appendix == "cut", self.max_depth, budget, done)
         try:
             for root in roots:
                 scan.run(project.files[root], root, self.without_section == "keep")
@@ -120,10 +120,11 @@ def apart(text: str, listed: str | None) -> dict[str, str]:
         sizes = []
     if not sizes or any(size < 0 for _, size in sizes) or sum(size for _, size in sizes) + len(sizes) - 1 != len(text):
         return {"": text}
-    files, at = {}, 0
+    files: dict[str, str] = {}
+    at = 0
     for name, size in sizes:
         while name in files:
-            name += "+"
+            name += f"+{len(files)}"
         files[name] = text[at : at + size]
         at += size + 1
     return files

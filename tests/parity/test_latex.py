@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from curate.batch import Batch
 from curate.errors import RecipeError
 from curate.worker import outcome
-from stages import latex
+from stages import latex, latex_project
 from stages.latex import Clean
 from stages.latex_comments import uncomment
+from stages.latex_project import Project
 
 HEAD = "\\section{S}\n"
 
@@ -364,7 +365,7 @@ def test_circles_are_cut_and_counted():
 
 
 def test_a_list_of_files_that_does_not_fit_the_text_is_not_believed():
-    assert latex.apart("ab\ncd", '[["x", 2], ["x", 2]]') == {"x": "ab", "x+": "cd"}
+    assert latex.apart("ab\ncd", '[["x", 2], ["x", 2]]') == {"x": "ab", "x+1": "cd"}
     for listed in (None, "", "[]", "{}", "nonsense", '[["x", 9]]', '[["x", 7], ["y", -3]]', "[1, 2]", '[["x", null]]'):
         assert latex.apart("ab\ncd", listed) == {"": "ab\ncd"}
 
@@ -462,6 +463,64 @@ def test_bombs_of_redpajama_are_dropped_by_growth():
 def test_hostile_papers_take_time_in_proportion_to_their_length(name: str, mode: str):
     """The time limit is the test: what grows with the square of these would take minutes."""
     judged(SLOW[name], mode=mode, front="keep")
+
+
+M = 1_000_000  # characters: what each of these takes in proportion is less than a second
+
+
+def named(n: int) -> str:
+    return "".join(chr(97 + n // 26**k % 26) for k in range(4))
+
+
+HUGE: dict[str, dict[str, str] | str] = {
+    "layout at the end": HEAD + "x\n" + "\\small " * (2 * M // 7),
+    "definitions": HEAD + "".join(f"\\def\\{named(n)}{{}}\n" for n in range(M // 11)),
+    "spaces in def": "\\def\\x" + " " * M + "y" + HEAD,
+    "spaces in let": "\\let\\x" + " " * M + "y" + HEAD,
+    "spaces in newcommand": "\\newcommand{\\x}" + " " * M + "y" + HEAD,
+    "spaces behind a class": {"a.tex": "\\documentclass" + " " * M + "x" + HEAD, "b.tex": ""},
+    "spaces in a class": {"a.tex": "\\documentclass{" + " " * M + "x" + HEAD, "b.tex": ""},
+    "a long name": "\\def\\" + "a" * M + "!" + HEAD,
+    "a long path": {"a/" * 2000 + "m.tex": "\\documentclass{a}" + HEAD + "\\input a\n" * (M // 9), "b.tex": ""},
+    "main files": {f"{n}.tex": "\\input{x}" for n in range(20_000)}
+    | {"x.tex": "".join(f"\\input{{l{n}}}" for n in range(20_000))}
+    | {f"l{n}.tex": "" for n in range(20_000)},
+    "code and documents": {"a.tex": "\\verb|x|" * 30_000, "b.tex": "\\begin{document}" * (M // 20)},
+}
+UNSEEN = {  # what no macro writes counts, too
+    "nested uses without arguments": "\\newcommand{\\m}[2]{}" + HEAD + ("\\m{" * 5000 + "}" * 5000 + "\n\n") * 50,
+    "defaults without arguments": "\\newcommand{\\m}[2][]{}" + HEAD + ("\\m[{" * 4000 + "}]" * 4000 + "\n\n") * 50,
+    "defaults without bodies": HEAD + ("\\newcommand\\a[1][{" * 1000 + "}]" * 1000 + "\n\n") * 50,
+    "empty arguments": "\\newcommand{\\a}[1]{" + "#1" * 9900 + "}" + HEAD + "\\a{}" * (M // 4),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", HUGE)
+def test_a_million_characters_of_anything_are_soon_done(name: str):
+    """The time limit is the test, as above."""
+    judged(HUGE[name], front="keep")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", UNSEEN)
+def test_what_is_looked_through_in_vain_counts_as_growth(name: str):
+    assert judged(UNSEEN[name]) == ("", ["growth"])
+
+
+def test_files_of_one_name_are_told_apart_in_time():
+    assert len(latex.apart("x\n" * 49_999 + "x", json.dumps([["a", 1]] * 50_000))) == 50_000
+
+
+def test_the_inputs_that_are_looked_at_for_the_main_file_are_bounded(monkeypatch: pytest.MonkeyPatch):
+    files = {f"{n}.tex": f"{HEAD}\\input{{x}}" for n in range(9)} | {"x.tex": "\\documentclass{a}"}
+    assert len(Project(files).roots()) == 1
+    monkeypatch.setattr(latex_project, "LOOKED", 3)
+    assert Project(files).roots() == ["0.tex"]  # the first three are looked through, and are alike
+
+
+def test_an_input_of_nothing_is_no_file():
+    assert counted(HEAD + "a\\input{}b")["missing_inputs"] == 1
 
 
 WORDS = [
