@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from curate.batch import Batch
 from curate.errors import RecipeError
 from curate.worker import outcome
-from stages import latex, latex_project
+from stages import latex, latex_project, latex_redpajama
 from stages.latex import Clean
 from stages.latex_comments import uncomment
 from stages.latex_project import Project
@@ -463,6 +463,31 @@ def test_bombs_of_redpajama_are_dropped_by_growth():
 def test_hostile_papers_take_time_in_proportion_to_their_length(name: str, mode: str):
     """The time limit is the test: what grows with the square of these would take minutes."""
     judged(SLOW[name], mode=mode, front="keep")
+
+
+PIECES = ["\\", "\\a", "\\b", "\\c", "\\ab", "\\ba", "\\a1", "1", "a", "b", " ", "{", "}", "é", "\n"]
+VALUE = st.lists(st.sampled_from([piece for piece in PIECES if piece not in "é\n"]), max_size=4).map("".join)
+
+
+@given(st.dictionaries(st.sampled_from(["\\a", "\\b", "\\c", "\\ab", "\\ba"]), VALUE), st.lists(st.sampled_from(PIECES), max_size=30))
+@example({"\\a": "b", "\\ab": "c"}, ["\\a", "\\a", " ", "\\", "\\a", " ", "\\ab", " "])
+@settings(max_examples=500, deadline=None)
+def test_uses_of_redpajama_are_those_of_one_substitution_after_another(table: dict[str, str], pieces: list[str]):
+    """Which passes over all text for each macro; here only those that have uses are looked for."""
+    text = HEAD + "".join(pieces) + "}"
+    expected = text
+    for name, value in table.items():
+        expected = re.sub(re.escape(name) + "([^A-Za-z0-9])", lambda found, value=value: value + found[1], expected)
+    definitions = "".join(f"\\newcommand{{{name}}}{{{value}}}\n" for name, value in table.items())
+    assert latex_redpajama.clean([definitions + text], 1 << 20) == expected
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("before", ["", "a", "\\q"])
+def test_macros_times_text_of_redpajama_is_bounded(before: str):
+    names = [named(n) for n in range(15_000)]
+    text = HEAD + "".join(f"\\newcommand{{\\{name}}}{{x}}\n" for name in names) + "".join(f"{before}\\{name} " for name in names)
+    assert judged(text + "z" * 400_000, mode="redpajama") == ("", ["growth"])
 
 
 M = 1_000_000  # characters: what each of these takes in proportion is less than a second
