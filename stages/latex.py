@@ -63,13 +63,12 @@ class Clean(Transform):
         return ("latex",)
 
     def apply(self, batch: Batch) -> tuple[Batch, Checks]:
-        texts = batch.text.to_pylist()
         lists = batch[self.files].to_pylist() if self.files else [None] * len(batch)
         encodings = batch["encoding"].to_pylist() if self.mode == "redpajama" else ["utf-8"] * len(batch)
         cleaned, counts, failed = [], [], []
-        for text, listed, encoding in zip(texts, lists, encodings, strict=True):
+        for text, listed, encoding in zip(batch.text, lists, encodings, strict=True):
             done: Counter[str] = Counter()
-            files = apart(text, listed)
+            files = apart(text.as_py(), listed)
             out, rule = self._project(files, done) if self.mode == "paper" else self._redpajama(files, encoding)
             cleaned.append(out)
             failed.append(RULES.index(rule) if rule else -1)
@@ -83,7 +82,10 @@ class Clean(Transform):
 
     def _project(self, files: dict[str, str], done: Counter[str]) -> tuple[str, str]:
         """(text, the rule that drops it or "")."""
-        project = Project({name: uncomment(_lines(text)) for name, text in files.items()})
+        count, words = len(files), any(map(str.strip, files.values()))
+        for name in files:
+            files[name] = uncomment(_lines(files[name]))  # in place: a long paper is not held twice
+        project = Project(files)
         size = sum(map(len, project.files.values()))
         roots = project.roots()
         budget = int(max(self.max_growth * size, self.min_growth))
@@ -93,11 +95,11 @@ class Clean(Transform):
                 scan.run(project.files[root], root, self.without_section == "keep")
         except Grown:
             return "", "growth"
-        done["unused_files"] = len(files) - len(roots) - len(scan.seen - set(roots))
+        done["unused_files"] = count - len(roots) - len(scan.seen - set(roots))
         text = scan.text()
         if self.front == "keep":
             text = scan.title_and_abstract() + text
-        return text, "" if text.strip() else "empty" if scan.found or not any(map(str.strip, files.values())) else "no_section"
+        return text, "" if text.strip() else "empty" if scan.found or not words else "no_section"
 
     def _redpajama(self, files: dict[str, str], encoding: str | None) -> tuple[str, str]:
         if encoding not in ("utf-8", None):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +102,25 @@ def test_latin_1_is_read_and_recorded_file_by_file(tmp_path: Path):
     assert (row["text"], row["encoding"], json.loads(row["files"])) == ("é\né", "latin-1", [["a.tex", 1], ["b.tex", 1]])
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_told_by_its_mark(tmp_path: Path, encoding: str):
+    data = "\ufeff\\section{É}".encode(encoding)
+    rows, bad, _ = read(
+        tmp_path, [("a/1.gz", gzip.compress(data)), ("a/2.gz", project(("a.tex", data))), ("a/3.gz", gzip.compress(data[:-1]))]
+    )
+    assert [(row["text"], row["encoding"]) for row in rows] == [("\\section{É}", "utf-16")] * 2
+    assert [(b.place, "UTF-16" in b.reason) for b in bad] == [("a.tar:a/3.gz", True)]
+
+
+def test_a_long_paper_is_alone_in_its_batch(tmp_path: Path):
+    """Or a worker holds it with the next."""
+    long = gzip.compress(b"x" * (9 << 20))
+    (tmp_path / "a.tar").write_bytes(tar_of([("1.gz", PAPER), ("2.gz", long), ("3.gz", long), ("4.gz", PAPER)]))
+    source = Arxiv((f"{tmp_path}/*.tar",))
+    sizes = [item.num_rows for shard in source.shards(WHOLE) for item in source.read(shard) if isinstance(item, pa.RecordBatch)]
+    assert sizes == [1, 1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
@@ -127,6 +147,7 @@ BOMB = gzip.compress(b"\0" * (80 << 20))
 HOSTILE = {
     "no gzip": b"plain",
     "empty": b"",
+    "gzip within gzip": gzip.compress(PAPER),
     "cut off": PAPER[:-6],
     "damaged": PAPER[:12] + b"\xff\xff\xff" + PAPER[15:],
     "bomb": BOMB,
