@@ -34,7 +34,8 @@ class Clean(Transform):
     `paper`: the main file (\\documentclass) with its inputs; other files are left out. \\newcommand, \\renewcommand, \\providecommand,
     \\DeclareRobustCommand, \\DeclareMathOperator, \\def and \\let are expanded and their definitions go; environments, \\def with
     delimiters, commands of xparse and mathtools and a definition that uses itself stay as they are. \\iffalse, \\iftrue, \\if0 and what
-    \\newif declares are decided. Sections called "References" and "Appendix" end the text, as the commands do. Verbatim text is kept.
+    \\newif declares are decided. Sections called "References" and "Appendix" end the text, as the commands do; "Literature" if it is the
+    last. Verbatim text is kept.
     What macros and repeated inputs may write is bounded: a bomb is dropped by the rule `growth`, as half of one would be no text.
     """
 
@@ -59,7 +60,7 @@ class Clean(Transform):
 
     @property
     def adds(self) -> tuple[str, ...]:
-        """`latex` counts, as JSON, what was done: inputs that were missing or led in circles, definitions, macros."""
+        """`latex` counts, as JSON, what was done: inputs that were missing or led in circles, definitions, macros, a heading as the end."""
         return ("latex",)
 
     def apply(self, batch: Batch) -> tuple[Batch, Checks]:

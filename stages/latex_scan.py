@@ -26,7 +26,7 @@ LEAST = 16  # characters that an expansion counts for...
 PART = 4  # ... and each part of its body
 _HEADING = re.compile(r"\*?\s*+[\[{]")
 _CLOSING = re.compile(
-    r"\*?\s*\{\s*(?:((?:bibliograph(?:y|ical references)|references(?: and notes)?|literature(?: cited)?)[\s.:]*\})"
+    r"\*?\s*\{\s*(?:((?:bibliograph(?:y|ical references)|references(?: and notes)?|(literature(?: cited)?))[\s.:]*\})"
     r"|appendi(?:x|ces)(?![a-z]))",
     re.IGNORECASE,
 )
@@ -44,9 +44,11 @@ _REST = re.compile(r"[ \t]*\n")
 _TITLE = re.compile(r"\\title\s*(?:\[[^\]]{0,500}\]\s*)?\{")
 _BLANK_LINES = re.compile(r"\n[ \t]*\n[ \t\n]*\n")
 _LAYOUT = re.compile(  # before a bibliography
-    r"\\(?:clearpage|cleardoublepage|newpage|pagebreak|balance|footnotesize|scriptsize|small|normalsize|singlespacing|onecolumn)(?![A-Za-z])"
+    r"\\(?:clearpage|cleardoublepage|newpage|pagebreak|balance|footnotesize|scriptsize|small|normalsize|singlespacing|onecolumn|selectfont"
+    r"|fontsize\{[^{}]{0,20}\}\{[^{}]{0,20}\})(?![A-Za-z])"
     r"\s*(?:\{\}|\{)?\Z"
 )
+_SECTION = re.compile(r"\\(?:part|chapter|section)(?![A-Za-z@])")
 _BIBLIOGRAPHIES = ("thebibliography", "references", "REFERENCES")
 _APPENDICES = ("appendix", "appendices", "subappendices")
 
@@ -246,6 +248,10 @@ class Scan:
         behind = (s.text[s.at : s.at + 100] for s in reversed(self.stack[:-1]))
         following = source.text[end : end + 100] or next((text for text in behind if text), "")
         titled = None if kind.startswith("sub") else _CLOSING.match(source.text, end)  # what is within a section does not end the paper
+        if titled is not None and titled[2] and self._goes_on(source, titled.end()):
+            titled = None  # a review of the literature
+        if titled is not None and self.appendix and self.headed:
+            self.counts["ended_by_heading"] += 1
         if titled is None:
             if not self.headed and _HEADING.match(following):
                 self.headed = self.found = True
@@ -255,6 +261,16 @@ class Scan:
             self._cut(source, begin, titled.end())
         else:
             self._appendix("", source, begin, end)
+
+    def _goes_on(self, source: Source, end: int) -> bool:
+        """Whether a section begins in what is still to be read, but for inputs and macros."""
+        for s in reversed(self.stack):
+            at = end if s is source else s.at
+            found = _SECTION.search(s.text, at)
+            self._spend((found.end() if found else len(s.text)) - at)
+            if found:
+                return True
+        return False
 
     def _restart(self) -> None:
         self.front += self.out[self.mark :]

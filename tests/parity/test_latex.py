@@ -385,6 +385,22 @@ def test_closing_headings_end_the_text_as_their_commands_do(title: str):
     assert body("a\n\\section{Appendixes of cats}\nb").endswith("b")
 
 
+@pytest.mark.parametrize("title", ["Literature", "literature cited", "Literature."])
+def test_a_section_of_literature_ends_the_text_if_it_is_the_last(title: str):
+    assert body(f"a\n\\section{{{title}}}\nb\\subsection{{c}}") == "a\n"
+    review = f"a\n\\section{{{title}}}\nb\n\\section{{Methods}}\nc"
+    assert body(review) == review
+    assert counted(f"{HEAD}a\\section{{{title}}}")["ended_by_heading"] == 1
+    assert "ended_by_heading" not in counted(HEAD + review)
+    files = {"m.tex": "\\documentclass{a}\\input{i}\n\\section{Methods}c", "i.tex": HEAD + f"\\section{{{title}}}b"}
+    assert cleaned(files).endswith("Methods}c")
+
+
+@pytest.mark.parametrize("layout", ["\\fontsize{9}{11} \\selectfont", "\\fontsize{9pt}{11pt}\\selectfont\n\\small {"])
+def test_layout_before_a_bibliography_goes(layout: str):
+    assert body(f"a\n{layout}\n\\bibliography{{r}}") == "a\n"
+
+
 def test_a_letter_without_headings_can_be_kept():
     letter = "\\documentclass{a}\\begin{document}Words.\n\\begin{thebibliography}{9}x\\end{thebibliography}\\end{document}"
     assert judged(letter)[1] == ["no_section"]
