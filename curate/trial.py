@@ -23,11 +23,15 @@ from curate.stage import Bad, Evidence, Global, Model, Skip, Source, Trainer
 from curate.worker import outcome
 
 READERS = {  # by how a file's name ends
-    ("wet", "wet.gz"): "read.wet.Wet",
-    ("warc", "warc.gz"): "read.warc.Warc",
-    ("parquet",): "read.parquet.Parquet",
-    ("xml", "xml.bz2", "xml.gz"): "read.wikipedia.Wikipedia",
-    ("jsonl", "json", "jsonl.gz", "json.gz", "jsonl.zst", "json.zst", "jsonl.bz2", "json.bz2"): "read.jsonl.Jsonl",
+    (".wet", ".wet.gz"): "read.wet.Wet",
+    (".warc", ".warc.gz"): "read.warc.Warc",
+    (".parquet",): "read.parquet.Parquet",
+    (".tar",): "read.arxiv.Arxiv",
+    (".txt",): "read.gutenberg.Gutenberg",
+    (".epub",): "read.epub.Epub",
+    (".7z", "posts.xml"): "read.stackexchange.Posts",  # before other XML
+    (".xml", ".xml.bz2", ".xml.gz"): "read.wikipedia.Wikipedia",
+    (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".jsonl.zst", ".json.zst", ".jsonl.bz2", ".json.bz2"): "read.jsonl.Jsonl",
 }
 SHOWN_CHARS = 300
 
@@ -106,9 +110,9 @@ def _say(text: str) -> None:
 def reader_of(file: str) -> str:
     """The reader for a file, by its name."""
     for endings, reader in READERS.items():
-        if file.lower().endswith(tuple(f".{e}" for e in endings)):
+        if file.lower().endswith(endings):
             return reader
-    raise RecipeError(f"{file}: which reader is meant? A name ends in {', '.join(e[0] for e in READERS)} (or those with .gz)")
+    raise RecipeError(f"{file}: which reader is meant? A name ends in {', '.join(e[0][1:] for e in READERS)} (or those with .gz)")
 
 
 def _read(reader: Source, documents: int, books: Counter[str]) -> Iterator[Batch]:

@@ -21,7 +21,7 @@ from curate.errors import RecipeError
 from curate.stage import Checks, Transform
 from stages import latex_redpajama
 from stages.latex_comments import uncomment
-from stages.latex_project import Project
+from stages.latex_project import Project, normal
 from stages.latex_scan import Grown, Scan
 
 RULES = ("not_utf8", "macro_not_ascii", "growth", "no_section", "empty")
@@ -34,7 +34,8 @@ class Clean(Transform):
     `paper`: the main file (\\documentclass) with its inputs; other files are left out. \\newcommand, \\renewcommand, \\providecommand,
     \\DeclareRobustCommand, \\DeclareMathOperator, \\def and \\let are expanded and their definitions go; environments, \\def with
     delimiters, commands of xparse and mathtools and a definition that uses itself stay as they are. \\iffalse, \\iftrue, \\if0 and what
-    \\newif declares are decided. Sections called "References" and "Appendix" end the text, as the commands do. Verbatim text is kept.
+    \\newif declares are decided. Sections called "References" and "Appendix" end the text, as the commands do; "Literature" if it is the
+    last. Verbatim text is kept.
     What macros and repeated inputs may write is bounded: a bomb is dropped by the rule `growth`, as half of one would be no text.
     """
 
@@ -59,17 +60,16 @@ class Clean(Transform):
 
     @property
     def adds(self) -> tuple[str, ...]:
-        """`latex` counts, as JSON, what was done: inputs that were missing or led in circles, definitions, macros."""
+        """`latex` counts, as JSON, what was done: inputs that were missing or led in circles, definitions, macros, a heading as the end."""
         return ("latex",)
 
     def apply(self, batch: Batch) -> tuple[Batch, Checks]:
-        texts = batch.text.to_pylist()
         lists = batch[self.files].to_pylist() if self.files else [None] * len(batch)
         encodings = batch["encoding"].to_pylist() if self.mode == "redpajama" else ["utf-8"] * len(batch)
         cleaned, counts, failed = [], [], []
-        for text, listed, encoding in zip(texts, lists, encodings, strict=True):
+        for text, listed, encoding in zip(batch.text, lists, encodings, strict=True):
             done: Counter[str] = Counter()
-            files = apart(text, listed)
+            files = apart(text.as_py(), listed)
             out, rule = self._project(files, done) if self.mode == "paper" else self._redpajama(files, encoding)
             cleaned.append(out)
             failed.append(RULES.index(rule) if rule else -1)
@@ -83,21 +83,24 @@ class Clean(Transform):
 
     def _project(self, files: dict[str, str], done: Counter[str]) -> tuple[str, str]:
         """(text, the rule that drops it or "")."""
-        project = Project({name: uncomment(_lines(text)) for name, text in files.items()})
+        count, words = len(files), any(map(str.strip, files.values()))
+        for name in files:
+            files[name] = uncomment(_lines(files[name]))  # in place: a long paper is not held twice
+        project = Project(files)
         size = sum(map(len, project.files.values()))
         roots = project.roots()
         budget = int(max(self.max_growth * size, self.min_growth))
-        scan = Scan(project, roots[0].rpartition("/")[0], self.appendix == "cut", self.max_depth, budget, done)
+        scan = Scan(project, normal(roots[0].rpartition("/")[0]), self.appendix == "cut", self.max_depth, budget, done)
         try:
             for root in roots:
                 scan.run(project.files[root], root, self.without_section == "keep")
         except Grown:
             return "", "growth"
-        done["unused_files"] = len(files) - len(roots) - len(scan.seen - set(roots))
+        done["unused_files"] = count - len(roots) - len(scan.seen - set(roots))
         text = scan.text()
         if self.front == "keep":
             text = scan.title_and_abstract() + text
-        return text, "" if text.strip() else "empty" if scan.found or not any(map(str.strip, files.values())) else "no_section"
+        return text, "" if text.strip() else "empty" if scan.found or not words else "no_section"
 
     def _redpajama(self, files: dict[str, str], encoding: str | None) -> tuple[str, str]:
         if encoding not in ("utf-8", None):
@@ -120,10 +123,11 @@ def apart(text: str, listed: str | None) -> dict[str, str]:
         sizes = []
     if not sizes or any(size < 0 for _, size in sizes) or sum(size for _, size in sizes) + len(sizes) - 1 != len(text):
         return {"": text}
-    files, at = {}, 0
+    files: dict[str, str] = {}
+    at = 0
     for name, size in sizes:
         while name in files:
-            name += "+"
+            name += f"+{len(files)}"
         files[name] = text[at : at + size]
         at += size + 1
     return files

@@ -22,15 +22,17 @@ _FLAT = re.compile(r"\{([^{}\\]*)\}")
 _BRACE = re.compile(r"[{}]|\\.", re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]|\\.", re.DOTALL)
 _SPACE = re.compile(r"[ \t]*+(?:\n[ \t]*+(?!\n))?")  # one line feed is a space, two end a paragraph
-_NAME = re.compile(r"\*?\s*(?:\{\s*\\([A-Za-z@]+)\s*\}|\\([A-Za-z@]+))")
-_COUNT = re.compile(r"\s*\[\s*([0-9])\s*\]")
-_PLAIN = re.compile(r"\s*\\([A-Za-z@]+)\s*((?:#[1-9])*)\s*(?=\{)")  # of \def, without delimiters
-_DELIMITED = re.compile(r"\s*\\(?:[A-Za-z@]+|.)[^{}\\\n]{0,200}(?=\{)", re.DOTALL)
-_LET = re.compile(r"\s*\\([A-Za-z@]+)\s*=?\s*\\([A-Za-z@]+)")
+# possessive, as two quantifiers side by side take time in the square of the white space
+_NAME = re.compile(r"\*?\s*+(?:\{\s*+\\([A-Za-z@]++)\s*+\}|\\([A-Za-z@]++))")
+_COUNT = re.compile(r"\s*+\[\s*+([0-9])\s*+\]")
+_PLAIN = re.compile(r"\s*+\\([A-Za-z@]++)\s*+((?:#[1-9])*+)\s*+(?=\{)")  # of \def, without delimiters
+_DELIMITED = re.compile(r"\s*+\\(?>[A-Za-z@]++|.)[^{}\\\n]{0,200}+(?=\{)", re.DOTALL)
+_LET = re.compile(r"\s*+\\([A-Za-z@]++)\s*+=?\s*+\\([A-Za-z@]++)")
 _TOKEN = re.compile(r"\\(?:[A-Za-z@]+|.)|[^{}\s]", re.DOTALL)
 _PARAMETER = re.compile(r"#(#|[1-9])")
 _WORD = re.compile(r"\\[A-Za-z@]+\Z")
-_XSPACE = re.compile(r"\\xspace\s*(?=\}|\Z)")
+_WORDS = re.compile(r"\\([A-Za-z@]+)")
+_XSPACE = re.compile(r"\\xspace\s*+(?=\}|\Z)")
 
 
 class Unclosed(Exception):
@@ -96,6 +98,8 @@ def defined(kind: str, text: str, at: int, known: dict[str, Macro]) -> Definitio
         if default := bracket(text, spaces(text, end)):
             optional, end = default
     body = argument(text, end)
+    if body is None and optional is not None:
+        raise Unclosed  # the default has been looked through in vain
     return body and Definition(name, _macro(name, count, optional, body[0]), body[1])
 
 
@@ -123,7 +127,7 @@ def _def(text: str, at: int) -> Definition | None:
 def _macro(name: str, count: int, optional: str | None, body: str) -> Macro | None:
     """None for one that uses itself, or arguments that it does not take."""
     body = _XSPACE.sub("", body)
-    if re.search(rf"\\{name}(?![A-Za-z@])", body):
+    if any(word[1] == name for word in _WORDS.finditer(body)):
         return None
     if "#" not in body:
         return Macro(count, optional, (body.strip("\n"),))
@@ -183,19 +187,22 @@ def argument(text: str, at: int) -> tuple[str, int] | None:
     return (found[0], found.end()) if found else None
 
 
-def arguments(macro: Macro, text: str, at: int) -> tuple[list[str], int] | None:
-    """What a use of the macro that ends at `at` is given, and where that ends."""
+def arguments(macro: Macro, text: str, at: int) -> tuple[list[str] | None, int]:
+    """What a use of the macro that ends at `at` is given, None if that is too little; and up to where the text was looked through."""
     given: list[str] = []
-    if macro.optional is not None:
-        start = spaces(text, at)
-        found = bracket(text, start)
-        if found:
+    try:
+        if macro.optional is not None:
+            start = spaces(text, at)
+            found = bracket(text, start)
+            if found:
+                at = found[1]
+            given.append(found[0] if found else macro.optional)
+        while len(given) < macro.arguments:
+            found = argument(text, at)
+            if found is None:
+                return None, at
+            given.append(found[0])
             at = found[1]
-        given.append(found[0] if found else macro.optional)
-    while len(given) < macro.arguments:
-        found = argument(text, at)
-        if found is None:
-            return None
-        given.append(found[0])
-        at = found[1]
+    except Unclosed:
+        return None, min(at + LONGEST, len(text))
     return given, at

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-CLASS = re.compile(r"\\document(?:class|style)\s*(?:\[[^\]]{0,2000}\])?\s*\{\s*([^{}]{0,200})\}")
+CLASS = re.compile(r"\\document(?:class|style)\s*+(?:\[[^\]]{0,2000}+\]\s*+)?\{\s*+([^{}]{0,200}+)\}")
 INPUT = re.compile(
-    r"\\(?:input|include|subfile|subfileinclude|(?:sub)?import\s*\{([^{}]{0,300})\})(?:\s*\{([^{}]{1,300})\}|[ \t]+([^\s{}\\%]{1,300}))"
+    r"\\(?:input|include|subfile|subfileinclude|(?:sub)?import\s*+\{([^{}]{0,300}+)\})"
+    r"(?:\s*+\{([^{}]{1,300}+)\}|[ \t]+([^\s{}\\%]{1,300}+))"
 )
-HEADING = re.compile(r"\\(?:part|chapter|section|subsection|subsubsection)\*?\s*[\[{]")
+HEADING = re.compile(r"\\(?:part|chapter|section|subsection|subsubsection)\*?\s*+[\[{]")
 REACH = 1000  # files that are looked at behind one
+LOOKED = 1_000_000  # inputs that are looked at behind all
 SLIDES = ("beamer", "seminar", "slides", "prosper", "powerdot", "standalone", "sciposter", "baposter", "tikzposter", "letter")
 
 
@@ -19,18 +21,21 @@ class Project:
 
     def __init__(self, files: Mapping[str, str]):
         self.files = files
-        self._by_path = {_normal(name): name for name in files}
+        self._by_path = {normal(name): name for name in files}
         self._by_name: dict[str, str | None] = {}
         for path, name in self._by_path.items():
             last = path.rpartition("/")[2]
             self._by_name[last] = None if last in self._by_name else name
 
     def find(self, wanted: str, folder: str = "") -> str | None:
-        """The file that an \\input means: as named from the main file's folder or from the root, or the only one of that name."""
-        path = _normal(wanted.strip().strip('"'))
+        """The file that an \\input means: as named from the main file's `folder`, which is normal, or from the root, or the only one of
+        that name."""
+        path = normal(wanted.strip().strip('"'))
+        if not path:
+            return None
         for ending in ("", ".tex"):
-            for start in (folder, ""):
-                found = self._by_path.get(_normal(f"{start}/{path}{ending}"))
+            for start in (f"{folder}/", "") if folder else ("",):
+                found = self._by_path.get(f"{start}{path}{ending}")
                 if found is not None:
                     return found
         last = path.rpartition("/")[2]
@@ -50,30 +55,37 @@ class Project:
         classes = {name: found[1] for name, text in self.files.items() if (found := CLASS.search(text))}
         headed = {name for name, text in self.files.items() if HEADING.search(text)}
         ranks = []
+        looked = 0
         for name in tops:
-            parts = _reachable(name, inputs)
+            parts, seen = _reachable(name, inputs, LOOKED - looked)
+            looked += seen
             kind = next((classes[part] for part in parts if part in classes), None)
             if kind is not None:
                 slides, bare = any(mark in kind for mark in SLIDES), headed.isdisjoint(parts)
-                ranks.append((slides, bare, _normal(name).count("/"), -sum(len(self.files[part]) for part in parts), name))
+                ranks.append((slides, bare, normal(name).count("/"), -sum(len(self.files[part]) for part in parts), name))
         return [min(ranks, key=lambda rank: rank[:-1])[-1]] if ranks else tops
 
     def _inputs(self, name: str) -> list[str]:
-        folder = name.rpartition("/")[0]
+        folder = normal(name.rpartition("/")[0])
         found = (self.find(f"{path}/{one or two}", folder) for path, one, two in INPUT.findall(self.files[name]))
         return list(dict.fromkeys(other for other in found if other is not None))
 
 
-def _reachable(name: str, inputs: Mapping[str, list[str]]) -> list[str]:
+def _reachable(name: str, inputs: Mapping[str, list[str]], most: int) -> tuple[list[str], int]:
+    """(the file with those behind it, of how many inputs); of no more than `most` inputs, or it is alone."""
     seen = {name: None}
     pending = [name]
-    while pending and len(seen) < REACH:
-        for other in inputs[pending.pop()]:
+    looked = 0
+    while pending and len(seen) < REACH and looked < most:
+        others = inputs[pending.pop()]
+        looked += len(others)
+        for other in others:
             if other not in seen:
                 seen[other] = None
                 pending.append(other)
-    return list(seen)
+    return list(seen), looked
 
 
-def _normal(path: str) -> str:
+def normal(path: str) -> str:
+    """A path without empty parts and dots."""
     return "/".join(part for part in path.split("/") if part not in ("", "."))

@@ -2,11 +2,12 @@
 
 Faults that are kept: macros without arguments only, whose definition ends its line; one pass in order of the table; \\paragraph is a
 heading only right before \\subparagraph; a comment goes with the character before it; `\\\\%` is no comment. Bounded where it is not:
-what macros write.
+what macros write, and how much text is looked through for their uses, which is that of macros that have some.
 """
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Iterator, Sequence
 
@@ -21,6 +22,11 @@ _SUBPARAGRAPH = re.compile(r"\}\\subparagraph\*?[\[{]")
 _END = re.compile(r"\\appendix|\\begin\{(?:references|REFERENCES|thebibliography)\}|\\bibliography\{")
 
 
+_WORD = re.compile(r"\\[A-Za-z0-9]+")
+_ALNUM, _JOINS = re.compile(r"[A-Za-z0-9]"), re.compile(r"[\\A-Za-z0-9]")
+LOOKED = 400  # characters that are looked through, for each that macros may write
+
+
 class NotAscii(Exception):
     """A macro whose value is not ASCII, over which the original fails."""
 
@@ -33,18 +39,61 @@ def clean(files: Sequence[str], budget: int) -> str:
             table.update(_definitions(form, text))
     if not all(value.isascii() and value.replace("\t", "").replace("\r", "").isprintable() for value in table.values()):
         raise NotAscii
+    order = {name: n for n, name in enumerate(table)}
+    left, looked, most = budget, 0, LOOKED * budget
     out = []
     for text in files:
         cleaned = _COMMENT.sub("", _COMMENT_LINE.sub("", _without_front(text)))
         cleaned = cleaned[: _end(cleaned)]
-        for name, value in table.items():
-            use = re.compile(re.escape(name) + r"([^A-Za-z0-9])")
-            budget -= sum(1 for _ in use.finditer(cleaned)) * len(value)
-            if budget < 0:
+        words = set(_WORD.findall(cleaned))  # all that there are, if not only those
+        pending = [(order[word], word) for word in words if word in order]
+        heapq.heapify(pending)
+        while pending:
+            at, name = heapq.heappop(pending)
+            value = table[name]
+            uses = _uses(name, cleaned)
+            left -= len(uses) * len(value)
+            looked += len(cleaned)
+            if left < 0 or looked > most:
                 raise Grown
-            cleaned = use.sub(lambda found, value=value: value + found[1], cleaned)  # type: ignore[misc]
+            new = set(_WORD.findall(value))
+            for use in uses:
+                if _ALNUM.match(value) and _JOINS.match(cleaned, max(0, use - 1)):  # a word may go on in the value
+                    start = max(0, cleaned.rfind("\\", 0, use))
+                    looked += use - start
+                    if looked <= most and (word := _WORD.match(cleaned[start:use] + value)):
+                        new.add(word[0])
+            cleaned = _replaced(cleaned, uses, len(name), value)
+            for word in new - words:
+                if order.get(word, -1) > at:
+                    heapq.heappush(pending, (order[word], word))
+            words |= new
         out.append(cleaned)
     return "\n".join(out)
+
+
+def _uses(name: str, text: str) -> list[int]:
+    """Where the name stands before what is no letter or digit. It takes that, too: of two side by side only the first."""
+    found = []
+    at = text.find(name)
+    while at >= 0:
+        end = at + len(name)
+        after = text[end : end + 1]
+        used = bool(after) and not (after.isascii() and after.isalnum())
+        if used:
+            found.append(at)
+        at = text.find(name, end + used)
+    return found
+
+
+def _replaced(text: str, places: Sequence[int], length: int, value: str) -> str:
+    parts = []
+    at = 0
+    for place in places:
+        parts += [text[at:place], value]
+        at = place + length
+    parts.append(text[at:])
+    return "".join(parts)
 
 
 def _definitions(form: re.Pattern[str], text: str) -> Iterator[tuple[str, str]]:

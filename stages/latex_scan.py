@@ -22,10 +22,11 @@ HEADINGS = ("part", "chapter", "section", "subsection", "subsubsection")
 DEEPEST_INPUT = 20
 LONGEST_INDENT = 200  # characters
 DEEP = 4096  # characters that a macro counts for which is too deep: a few of those stay, a doubling chain has a thousand
-LEAST = 16  # characters that an expansion counts for
-_HEADING = re.compile(r"\*?\s*[\[{]")
+LEAST = 16  # characters that an expansion counts for...
+PART = 4  # ... and each part of its body
+_HEADING = re.compile(r"\*?\s*+[\[{]")
 _CLOSING = re.compile(
-    r"\*?\s*\{\s*(?:((?:bibliograph(?:y|ical references)|references(?: and notes)?|literature(?: cited)?)[\s.:]*\})"
+    r"\*?\s*\{\s*(?:((?:bibliograph(?:y|ical references)|references(?: and notes)?|(literature(?: cited)?))[\s.:]*\})"
     r"|appendi(?:x|ces)(?![a-z]))",
     re.IGNORECASE,
 )
@@ -34,7 +35,7 @@ _EMPTY = re.compile(r"\{\}(?![\^_])")  # as in \name{}s: it ended the name
 _GROUP = re.compile(r"\s*\{([^{}]{0,300})\}")
 _BARE = re.compile(r"[ \t]+([^\s{}\\%]{1,300})")
 _CONDITION = re.compile(r"\\(if(?!f(?![A-Za-z@])|thenelse|toggle|bool|def(?![A-Za-z])|[A-Z])[A-Za-z@]*|fi(?![A-Za-z@])|else(?![A-Za-z@]))")
-_END = re.compile(r"\s*\Z")
+_END = re.compile(r"\s*+\Z")
 _PREFIXED = re.compile(r"\s*\\(?:long|global|protected|outer|[gex]?def|let|(?:re)?newcommand)(?![A-Za-z@])")
 _SWITCH = re.compile(r"\s*\\if([A-Za-z]+)")
 _IF0 = re.compile(r"[ \t]*0(?!0)")
@@ -43,11 +44,20 @@ _REST = re.compile(r"[ \t]*\n")
 _TITLE = re.compile(r"\\title\s*(?:\[[^\]]{0,500}\]\s*)?\{")
 _BLANK_LINES = re.compile(r"\n[ \t]*\n[ \t\n]*\n")
 _LAYOUT = re.compile(  # before a bibliography
-    r"\\(?:clearpage|cleardoublepage|newpage|pagebreak|balance|footnotesize|scriptsize|small|normalsize|singlespacing|onecolumn)(?![A-Za-z])"
+    r"\\(?:clearpage|cleardoublepage|newpage|pagebreak|balance|footnotesize|scriptsize|small|normalsize|singlespacing|onecolumn|selectfont"
+    r"|fontsize\{[^{}]{0,20}\}\{[^{}]{0,20}\})(?![A-Za-z])"
     r"\s*(?:\{\}|\{)?\Z"
 )
+_SECTION = re.compile(r"\\(?:part|chapter|section)(?![A-Za-z@])")
 _BIBLIOGRAPHIES = ("thebibliography", "references", "REFERENCES")
 _APPENDICES = ("appendix", "appendices", "subappendices")
+
+
+def _stripped(text: str, end: int) -> int:
+    """Where the text before `end` ends but for white space."""
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end
 
 
 class Grown(Exception):
@@ -76,7 +86,7 @@ class Scan:
     counts: Counter[str] = field(default_factory=Counter)
     front: list[str] = field(default_factory=list)  # before the first heading
     out: list[str] = field(default_factory=list)
-    verbatim: set[int] = field(default_factory=set)  # pieces of `out`
+    verbatim: list[int] = field(default_factory=list)  # pieces of `out`, in order
     headed: bool = False
     ended: bool = False
     found: bool = False  # a heading, in any file
@@ -113,15 +123,16 @@ class Scan:
         """What was written, without runs of blank lines but in what is verbatim."""
         parts: list[str] = []
         start = 0
-        for n in [*sorted(self.verbatim), len(self.out)]:
+        for n in [*self.verbatim, len(self.out)]:
             parts.append(_BLANK_LINES.sub("\n\n", "".join(self.out[start:n])))
             parts += self.out[n : n + 1]
             start = n + 1
         whole = "".join(parts)
-        kept = whole.rstrip()
-        while (cut := _LAYOUT.search(kept, max(0, len(kept) - 100))) and cut.end() == len(kept):
-            kept = kept[: cut.start()].rstrip()
-        return kept + "\n" if "\n" in whole[len(kept) :] else kept
+        del parts
+        end = _stripped(whole, len(whole))
+        while cut := _LAYOUT.search(whole, max(0, end - 100), end):
+            end = _stripped(whole, cut.start())
+        return whole[:end] + "\n" if whole.find("\n", end) >= 0 else whole[:end]
 
     def title_and_abstract(self) -> str:
         """As paragraphs, from what stood before the first heading."""
@@ -170,19 +181,13 @@ class Scan:
                 popped += 1  # arguments stand behind the macro whose last word this one is
                 holder = self.stack[-1 - popped]
                 at = holder.at
-        try:
-            given = macros.arguments(macro, holder.text, at)
-        except Unclosed:
-            self._spend(macros.LONGEST)
-            given = None
-        if given is None:
+        values, stop = macros.arguments(macro, holder.text, at)
+        self._spend(max(LEAST, stop - at + PART * len(macro.body)))
+        if values is None:
             self.counts["without_arguments"] += 1
-            self._spend(LEAST)
             self._keep(source, end)
             return
-        values, stop = given
-        size = sum(len(part if isinstance(part, str) else values[part - 1]) for part in macro.body)
-        self._spend(max(LEAST, size + stop - at))
+        self._spend(sum(len(part if isinstance(part, str) else values[part - 1]) for part in macro.body))
         text = macro.filled(values)
         self.counts["expanded"] += 1
         del self.stack[len(self.stack) - popped :]
@@ -217,7 +222,7 @@ class Scan:
         try:
             found = macros.defined(kind, source.text, end, self.table)
         except Unclosed:
-            self._spend(macros.LONGEST)
+            self._spend(min(2 * macros.LONGEST, len(source.text) - end))  # a default and a body
             found = None
         if found is None:
             self._keep(source, end)
@@ -243,6 +248,10 @@ class Scan:
         behind = (s.text[s.at : s.at + 100] for s in reversed(self.stack[:-1]))
         following = source.text[end : end + 100] or next((text for text in behind if text), "")
         titled = None if kind.startswith("sub") else _CLOSING.match(source.text, end)  # what is within a section does not end the paper
+        if titled is not None and titled[2] and self._goes_on(source, titled.end()):
+            titled = None  # a review of the literature
+        if titled is not None and self.appendix and self.headed:
+            self.counts["ended_by_heading"] += 1
         if titled is None:
             if not self.headed and _HEADING.match(following):
                 self.headed = self.found = True
@@ -253,10 +262,21 @@ class Scan:
         else:
             self._appendix("", source, begin, end)
 
+    def _goes_on(self, source: Source, end: int) -> bool:
+        """Whether a section begins in what is still to be read, but for inputs and macros."""
+        for s in reversed(self.stack):
+            at = end if s is source else s.at
+            found = _SECTION.search(s.text, at)
+            self._spend((found.end() if found else len(s.text)) - at)
+            if found:
+                return True
+        return False
+
     def _restart(self) -> None:
         self.front += self.out[self.mark :]
         del self.out[self.mark :]
-        self.verbatim = {n for n in self.verbatim if n < self.mark}
+        while self.verbatim and self.verbatim[-1] >= self.mark:
+            self.verbatim.pop()
 
     def _input(self, kind: str, source: Source, begin: int, end: int) -> None:
         text, path = source.text, ""
@@ -274,6 +294,7 @@ class Scan:
         fault = "missing_inputs" if found is None else "input_cycles" if found in opened else ""
         fault = fault or ("deep_inputs" if len(opened) > DEEPEST_INPUT else "")
         self.counts[fault or "inputs"] += 1
+        self._spend(len(self.stack))
         if fault or found is None:
             self._spend(LEAST)
             self._skip(source, begin, wanted.end())
@@ -297,7 +318,7 @@ class Scan:
         self._verbatim(source, stop if stop > 0 else end)
 
     def _verbatim(self, source: Source, end: int) -> None:
-        self.verbatim.add(len(self.out))
+        self.verbatim.append(len(self.out))
         self._keep(source, end)
 
     def _begin(self, _: str, source: Source, begin: int, end: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
+import io
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import tomllib
 from pathlib import Path
@@ -17,6 +20,7 @@ from pathlib import Path
 import pytest
 import support
 
+from curate import trial
 from curate.progress import Lines
 
 ROOT = Path(__file__).parent.parent
@@ -306,6 +310,34 @@ def test_a_stage_is_tried_on_every_raw_kind(sample: Path, stage: str, pattern: s
     count = re.match(r"read\.\w+\.\w+: (\d+) documents", done.stdout)
     assert count
     assert says.format(n=count[1]) in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "reader"),
+    [
+        ("src/arXiv_src_0704_001.tar", "read.arxiv.Arxiv"),
+        ("84.txt", "read.gutenberg.Gutenberg"),
+        ("a.epub", "read.epub.Epub"),
+        ("beer.stackexchange.com/Posts.xml", "read.stackexchange.Posts"),
+        ("Posts.xml", "read.stackexchange.Posts"),
+        ("beer.stackexchange.com.7z", "read.stackexchange.Posts"),
+        ("enwiki-pages-articles.xml.bz2", "read.wikipedia.Wikipedia"),
+        ("outposts.txt.jsonl.gz", "read.jsonl.Jsonl"),
+    ],
+)
+def test_the_name_of_a_file_says_which_reader_is_meant(file: str, reader: str) -> None:
+    assert trial.reader_of(file) == reader
+
+
+def test_papers_are_tried_on_a_tar_of_arxivs(tmp_path: Path) -> None:
+    paper = gzip.compress(b"\\def\\x{X}\\section{One} \\x")
+    info = tarfile.TarInfo("0704/0704.0001.gz")
+    info.size = len(paper)
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.addfile(info, io.BytesIO(paper))
+    tried = curate("try", "latex.Clean", tmp_path / "a.tar")
+    assert "1 of 1 kept" in tried.stdout
+    assert "\\section{One} X" in tried.stdout
 
 
 def test_a_stage_behind_another_is_tried_on_a_file_of_a_run(finished: Path) -> None:

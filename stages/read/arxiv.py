@@ -1,9 +1,10 @@
 """Papers from arXiv's bulk tars of sources (src/arXiv_src_YYMM_NNN.tar, requester pays): their .tex files, whole, as one text.
 
 A tar has an entry for each paper: a .gz of a tar or of one TeX file, or a .pdf, which is left out. The text of a paper is its .tex files
-in the order of the tar, joined by line feeds; the column `files` tells them apart, for `latex.Clean`. Strict UTF-8, or else Latin-1, file
-by file: RedPajama (arxiv_cleaner.py) drops papers that are not UTF-8. A gzip bomb, damage or a path out of the archive within a paper costs
-that paper. A local tar is split among workers: each walks its headers and reads its own part.
+in the order of the tar, joined by line feeds; the column `files` tells them apart, for `latex.Clean`. UTF-16 by its mark, strict UTF-8, or
+else Latin-1, file by file: RedPajama (arxiv_cleaner.py) drops papers that are not UTF-8. A gzip bomb, damage or a path out of the archive
+within a paper costs that paper; a damaged header of the tar, what lies before the next sound one. A local tar is split among workers: each
+walks its headers and reads its own part.
 Cost, one core: 110 MB of TeX a second, 1.35 times a bare loop over tarfile and gzip.
 """
 
@@ -23,7 +24,7 @@ from curate.errors import RecipeError
 from curate.stage import Bad, Shard, Skip, Source
 from stages.read import tarred
 from stages.read.members import RAW, YEAR_10000, Bounds, Entry, Refusal, Refused, clean_name, gunzip, members_in
-from stages.read.rows import Rows
+from stages.read.rows import MAX_BYTES, Rows
 
 OLD_ID = re.compile(r"([A-Za-z-]+)(\d{7})")  # hep-th9901001
 NEW_ID = re.compile(r"\d{4}\.\d{4,5}")
@@ -31,6 +32,8 @@ MONTH = re.compile(r"(?:.*/)?(\d{4})/[^/]+")
 WITHDRAWN = re.compile(rb"\s*%\s*auto-ignore")  # what arXiv has instead of a withdrawn source
 OTHER_FORMATS = (b"%PDF", b"%!PS", b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"<!DOCTYPE", b"<html", b"<HTML")
 MOST_FILES = 50_000  # of a paper, of any kind
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # its byte order marks
+GZIP = b"\x1f\x8b"
 HEAD = 512  # bytes by which a format is told
 PAPERS = Bounds(largest=4 << 30, count=10_000_000, expanded=1 << 50)  # of the outer tar: a month may come as one
 
@@ -42,11 +45,11 @@ class Arxiv(Source):
     paths: tuple[str, ...]  # tars, patterns and folders, local or URLs; of these, what ends in .tar
     suffixes: tuple[str, ...] = (".tex",)  # of the files that are read; RedPajama: exactly so. Others in use: .ltx, .TEX, .inc
     max_paper_bytes: int = 256 << 20  # ours: of a paper unpacked, figures included; arXiv takes 50 MB packed
-    max_tex_bytes: int = 64 << 20  # ours: of a paper's TeX files together
+    max_tex_bytes: int = 16 << 20  # ours: of a paper's TeX files together; the longest of a hundred papers has 1.3 MB
 
     @property
     def adds(self) -> tuple[str, ...]:
-        """`files` is a list of [name, characters] as JSON; `encoding` is latin-1 if a file was read so; `date` is the entry's."""
+        """`files` is a list of [name, characters] as JSON; `encoding` is latin-1 or utf-16 if a file was read so; `date` is the entry's."""
         return ("url", "date", "arxiv_id", "yymm", "encoding", "files")
 
     def shards(self, target: int) -> list[Shard]:
@@ -73,11 +76,15 @@ class Arxiv(Source):
         place, number = 0, 0
         with store.open_input(shard.file.path) as file:
             try:
-                for entry in tarred.entries(file, PAPERS):
+                for entry in tarred.entries(file, PAPERS, resume=True):
                     number += 1
                     if entry.place >= shard.high and shard.high < shard.file.size:
                         break
                     place = entry.place
+                    if entry.kind == "damaged":
+                        if place >= shard.low:
+                            yield Bad(f"{label}:#{number}", entry.reason)
+                        continue
                     again = seen.get(entry.name, 0)
                     seen[entry.name] = again + 1
                     if place < shard.low:
@@ -86,6 +93,8 @@ class Arxiv(Source):
                     if isinstance(paper, Bad | Skip):
                         yield paper
                         continue
+                    if len(rows) and len(paper[1] or "") > MAX_BYTES:
+                        yield rows.take()  # a long one is alone
                     rows.add(*paper)
                     if rows.full:
                         yield rows.take()
@@ -122,7 +131,9 @@ class Arxiv(Source):
         if not tarred.is_tar(data[:HEAD]):
             if WITHDRAWN.match(data[:HEAD]):
                 return Skip("withdrawn")
-            if data[:HEAD].lstrip().startswith(OTHER_FORMATS) or b"\0" in data[:HEAD]:
+            if data.startswith(GZIP):
+                return Bad(place, "gzip within gzip", data[:RAW])
+            if data[:HEAD].lstrip().startswith(OTHER_FORMATS) or (b"\0" in data[:HEAD] and not data.startswith(UTF_16)):
                 return Skip("not_tex")
             return [("", data)] if len(data) <= self.max_tex_bytes else Bad(place, f"more than {self.max_tex_bytes:,} bytes of TeX")
         files = []
@@ -136,20 +147,31 @@ class Arxiv(Source):
         return files if any(data.strip() for _, data in files) else Skip("empty")
 
 
-def _row(place: str, name: str, mtime: int | None, files: list[tuple[str, bytes]]) -> tuple[str | None, ...]:
+def _row(place: str, name: str, mtime: int | None, files: list[tuple[str, bytes]]) -> tuple[str | None, ...] | Bad:
     texts, encoding = [], "utf-8"
     for _, data in files:
         try:
-            texts.append(data.decode())
+            text, found = _decoded(data)
         except UnicodeDecodeError:
-            texts.append(data.decode("latin-1"))
-            encoding = "latin-1"
+            return Bad(place, "not the UTF-16 that it begins as", data[:RAW])
+        texts.append(text)
+        encoding = encoding if found == "utf-8" else found
     known, number = identify(name)
     month = MONTH.fullmatch(name)
     yymm = month[1] if month else re.sub(r"\D", "", number)[:4] if known else None
     date = None if mtime is None or not 0 <= mtime < YEAR_10000 else datetime.fromtimestamp(mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     listed = orjson.dumps([[name, len(text)] for (name, _), text in zip(files, texts, strict=True)]).decode()
     return place, "\n".join(texts), f"https://arxiv.org/abs/{number}" if known else None, date, number, yymm, encoding, listed
+
+
+def _decoded(data: bytes) -> tuple[str, str]:
+    """(text, encoding). Raises UnicodeDecodeError for what only begins as UTF-16."""
+    if data.startswith(UTF_16):
+        return data.decode("utf-16"), "utf-16"
+    try:
+        return data.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return data.decode("latin-1"), "latin-1"
 
 
 def identify(name: str) -> tuple[bool, str]:

@@ -25,6 +25,8 @@ USED, SPARSE = (b"path", b"size", b"mtime"), b"GNU.sparse."  # of PAX
 LINKS = (tarfile.LNKTYPE, tarfile.SYMTYPE)
 FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 WITHOUT_DATA = (*LINKS, tarfile.DIRTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
+MAGIC, MAGIC_AT = b"ustar", 257  # of ustar, GNU and PAX
+ZEROS = bytes(BLOCK)
 SPARSE_MORE, EXTENSION_MORE = 482, 504  # where a sparse header, and an extension of it, say that an extension follows
 
 
@@ -37,23 +39,51 @@ def is_tar(head: bytes) -> bool:
     return True
 
 
-def entries(file: IO[bytes], bounds: Bounds) -> Iterator[Entry]:
-    """The files, and what is none, in order; directories are passed over. Raises Broken."""
+def entries(file: IO[bytes], bounds: Bounds, resume: bool = False) -> Iterator[Entry]:
+    """The files, and what is none, in order; directories are passed over. Raises Broken.
+
+    With `resume`, a damaged header costs what lies before the next sound one: there is an entry of the kind `damaged` for that stretch.
+    """
     stream = _Stream(file, bounds)
     shared: dict[str, str] = {}  # of a global PAX header
     own: dict[str, str] = {}
-    while (header := stream.header()) is not None:
-        place = stream.offset - BLOCK
-        if header.type in NAMES:
-            own[NAMES[header.type]] = _text(stream.extension(header.size).partition(b"\0")[0])
-        elif header.type in PAX:
-            records = _records(stream.extension(header.size))
-            (shared if header.type == tarfile.XGLTYPE else own).update(records)
-        else:
-            known, own = shared | own, {}
-            if header.type != tarfile.DIRTYPE:
-                yield _entry(stream, header, known, place, bounds.largest)
-            stream.finish()
+    while True:
+        place = stream.place
+        try:
+            header = stream.header()
+            if header is not None and header.type in NAMES:
+                own[NAMES[header.type]] = _text(stream.extension(header.size).partition(b"\0")[0])
+                continue
+            if header is not None and header.type in PAX:
+                records = _records(stream.extension(header.size))
+                (shared if header.type == tarfile.XGLTYPE else own).update(records)
+                continue
+        except Broken as broken:
+            if not resume or stream.fault or stream.place - place < BLOCK:  # the compression, or the end
+                raise
+            more, own = stream.resume(), {}
+            if not more and not place:
+                raise
+            yield _lost(place, stream.place, broken.reason)
+            if not more:
+                return
+            continue
+        if header is None:
+            # the end; or that of a tar to which another was appended; or zeros where a header was
+            more = resume and stream.resume()
+            if stream.passed:
+                yield _lost(place, stream.place, f"zeros at byte {place:,} in the place of a header")
+            if not more:
+                return
+            continue
+        known, own = shared | own, {}
+        if header.type != tarfile.DIRTYPE:
+            yield _entry(stream, header, known, place, bounds.largest)
+        stream.finish()
+
+
+def _lost(place: int, end: int, reason: str) -> Entry:
+    return Entry("", place, end - place, None, "damaged", f"{reason}; {end - place:,} bytes are lost", bytes)
 
 
 def _entry(stream: _Stream, header: tarfile.TarInfo, known: dict[str, str], place: int, largest: int) -> Entry:
@@ -82,6 +112,8 @@ class _Stream:
         self.held, self.at = b"", 0
         self.offset = self.pending = 0
         self.fault, self.block = "", b""
+        self.found = b""  # a header, by `resume`
+        self.passed = False  # whether `resume` has passed over anything but zeros
 
     def take(self, size: int, keep: bool = True) -> bytes:
         """The next `size` bytes, fewer at the end."""
@@ -108,8 +140,8 @@ class _Stream:
 
     def header(self) -> tarfile.TarInfo | None:
         """The next one, or None at the end mark. Raises Broken."""
-        place = self.offset
-        block = self.take(BLOCK)
+        place = self.place
+        block, self.found = self.found or self.take(BLOCK), b""
         try:
             header = _parse(block)
         except tarfile.HeaderError as error:
@@ -119,6 +151,22 @@ class _Stream:
             raise Broken(self.fault or reason, "damaged") from None
         self.block = block
         return header
+
+    @property
+    def place(self) -> int:
+        """Where the next header begins."""
+        return self.offset - len(self.found)
+
+    def resume(self) -> bool:
+        """Go on to the next block that is a header by its magic and its checksum; whether there is one."""
+        self.passed = False
+        while len(block := self.take(BLOCK)) == BLOCK:
+            if block.startswith(MAGIC, MAGIC_AT) and is_tar(block):
+                self.found = block
+                return True
+            self.passed = self.passed or block != ZEROS
+        self.passed = self.passed or bool(block.strip(b"\0"))
+        return False
 
     def extension(self, size: int) -> bytes:
         """The data of a header that says more of the next one."""

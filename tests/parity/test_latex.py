@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from curate.batch import Batch
 from curate.errors import RecipeError
 from curate.worker import outcome
-from stages import latex
+from stages import latex, latex_project, latex_redpajama
 from stages.latex import Clean
 from stages.latex_comments import uncomment
+from stages.latex_project import Project
 
 HEAD = "\\section{S}\n"
 
@@ -364,7 +365,7 @@ def test_circles_are_cut_and_counted():
 
 
 def test_a_list_of_files_that_does_not_fit_the_text_is_not_believed():
-    assert latex.apart("ab\ncd", '[["x", 2], ["x", 2]]') == {"x": "ab", "x+": "cd"}
+    assert latex.apart("ab\ncd", '[["x", 2], ["x", 2]]') == {"x": "ab", "x+1": "cd"}
     for listed in (None, "", "[]", "{}", "nonsense", '[["x", 9]]', '[["x", 7], ["y", -3]]', "[1, 2]", '[["x", null]]'):
         assert latex.apart("ab\ncd", listed) == {"": "ab\ncd"}
 
@@ -382,6 +383,22 @@ def test_the_appendix_can_stay_and_the_bibliography_then_goes_alone():
 def test_closing_headings_end_the_text_as_their_commands_do(title: str):
     assert body(f"a\n\\section*{{{title}}}\nb") == "a\n"
     assert body("a\n\\section{Appendixes of cats}\nb").endswith("b")
+
+
+@pytest.mark.parametrize("title", ["Literature", "literature cited", "Literature."])
+def test_a_section_of_literature_ends_the_text_if_it_is_the_last(title: str):
+    assert body(f"a\n\\section{{{title}}}\nb\\subsection{{c}}") == "a\n"
+    review = f"a\n\\section{{{title}}}\nb\n\\section{{Methods}}\nc"
+    assert body(review) == review
+    assert counted(f"{HEAD}a\\section{{{title}}}")["ended_by_heading"] == 1
+    assert "ended_by_heading" not in counted(HEAD + review)
+    files = {"m.tex": "\\documentclass{a}\\input{i}\n\\section{Methods}c", "i.tex": HEAD + f"\\section{{{title}}}b"}
+    assert cleaned(files).endswith("Methods}c")
+
+
+@pytest.mark.parametrize("layout", ["\\fontsize{9}{11} \\selectfont", "\\fontsize{9pt}{11pt}\\selectfont\n\\small {"])
+def test_layout_before_a_bibliography_goes(layout: str):
+    assert body(f"a\n{layout}\n\\bibliography{{r}}") == "a\n"
 
 
 def test_a_letter_without_headings_can_be_kept():
@@ -462,6 +479,89 @@ def test_bombs_of_redpajama_are_dropped_by_growth():
 def test_hostile_papers_take_time_in_proportion_to_their_length(name: str, mode: str):
     """The time limit is the test: what grows with the square of these would take minutes."""
     judged(SLOW[name], mode=mode, front="keep")
+
+
+PIECES = ["\\", "\\a", "\\b", "\\c", "\\ab", "\\ba", "\\a1", "1", "a", "b", " ", "{", "}", "é", "\n"]
+VALUE = st.lists(st.sampled_from([piece for piece in PIECES if piece not in "é\n"]), max_size=4).map("".join)
+
+
+@given(st.dictionaries(st.sampled_from(["\\a", "\\b", "\\c", "\\ab", "\\ba"]), VALUE), st.lists(st.sampled_from(PIECES), max_size=30))
+@example({"\\a": "b", "\\ab": "c"}, ["\\a", "\\a", " ", "\\", "\\a", " ", "\\ab", " "])
+@settings(max_examples=500, deadline=None)
+def test_uses_of_redpajama_are_those_of_one_substitution_after_another(table: dict[str, str], pieces: list[str]):
+    """Which passes over all text for each macro; here only those that have uses are looked for."""
+    text = HEAD + "".join(pieces) + "}"
+    expected = text
+    for name, value in table.items():
+        expected = re.sub(re.escape(name) + "([^A-Za-z0-9])", lambda found, value=value: value + found[1], expected)
+    definitions = "".join(f"\\newcommand{{{name}}}{{{value}}}\n" for name, value in table.items())
+    assert latex_redpajama.clean([definitions + text], 1 << 20) == expected
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("before", ["", "a", "\\q"])
+def test_macros_times_text_of_redpajama_is_bounded(before: str):
+    names = [named(n) for n in range(15_000)]
+    text = HEAD + "".join(f"\\newcommand{{\\{name}}}{{x}}\n" for name in names) + "".join(f"{before}\\{name} " for name in names)
+    assert judged(text + "z" * 400_000, mode="redpajama") == ("", ["growth"])
+
+
+M = 1_000_000  # characters: what each of these takes in proportion is less than a second
+
+
+def named(n: int) -> str:
+    return "".join(chr(97 + n // 26**k % 26) for k in range(4))
+
+
+HUGE: dict[str, dict[str, str] | str] = {
+    "layout at the end": HEAD + "x\n" + "\\small " * (2 * M // 7),
+    "definitions": HEAD + "".join(f"\\def\\{named(n)}{{}}\n" for n in range(M // 11)),
+    "spaces in def": "\\def\\x" + " " * M + "y" + HEAD,
+    "spaces in let": "\\let\\x" + " " * M + "y" + HEAD,
+    "spaces in newcommand": "\\newcommand{\\x}" + " " * M + "y" + HEAD,
+    "spaces behind a class": {"a.tex": "\\documentclass" + " " * M + "x" + HEAD, "b.tex": ""},
+    "spaces in a class": {"a.tex": "\\documentclass{" + " " * M + "x" + HEAD, "b.tex": ""},
+    "a long name": "\\def\\" + "a" * M + "!" + HEAD,
+    "a long path": {"a/" * 2000 + "m.tex": "\\documentclass{a}" + HEAD + "\\input a\n" * (M // 9), "b.tex": ""},
+    "main files": {f"{n}.tex": "\\input{x}" for n in range(20_000)}
+    | {"x.tex": "".join(f"\\input{{l{n}}}" for n in range(20_000))}
+    | {f"l{n}.tex": "" for n in range(20_000)},
+    "code and documents": {"a.tex": "\\verb|x|" * 30_000, "b.tex": "\\begin{document}" * (M // 20)},
+}
+UNSEEN = {  # what no macro writes counts, too
+    "nested uses without arguments": "\\newcommand{\\m}[2]{}" + HEAD + ("\\m{" * 5000 + "}" * 5000 + "\n\n") * 50,
+    "defaults without arguments": "\\newcommand{\\m}[2][]{}" + HEAD + ("\\m[{" * 4000 + "}]" * 4000 + "\n\n") * 50,
+    "defaults without bodies": HEAD + ("\\newcommand\\a[1][{" * 1000 + "}]" * 1000 + "\n\n") * 50,
+    "empty arguments": "\\newcommand{\\a}[1]{" + "#1" * 9900 + "}" + HEAD + "\\a{}" * (M // 4),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", HUGE)
+def test_a_million_characters_of_anything_are_soon_done(name: str):
+    """The time limit is the test, as above."""
+    judged(HUGE[name], front="keep")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", UNSEEN)
+def test_what_is_looked_through_in_vain_counts_as_growth(name: str):
+    assert judged(UNSEEN[name]) == ("", ["growth"])
+
+
+def test_files_of_one_name_are_told_apart_in_time():
+    assert len(latex.apart("x\n" * 49_999 + "x", json.dumps([["a", 1]] * 50_000))) == 50_000
+
+
+def test_the_inputs_that_are_looked_at_for_the_main_file_are_bounded(monkeypatch: pytest.MonkeyPatch):
+    files = {f"{n}.tex": f"{HEAD}\\input{{x}}" for n in range(9)} | {"x.tex": "\\documentclass{a}"}
+    assert len(Project(files).roots()) == 1
+    monkeypatch.setattr(latex_project, "LOOKED", 3)
+    assert Project(files).roots() == ["0.tex"]  # the first three are looked through, and are alike
+
+
+def test_an_input_of_nothing_is_no_file():
+    assert counted(HEAD + "a\\input{}b")["missing_inputs"] == 1
 
 
 WORDS = [

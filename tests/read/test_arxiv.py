@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +102,25 @@ def test_latin_1_is_read_and_recorded_file_by_file(tmp_path: Path):
     assert (row["text"], row["encoding"], json.loads(row["files"])) == ("é\né", "latin-1", [["a.tex", 1], ["b.tex", 1]])
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_told_by_its_mark(tmp_path: Path, encoding: str):
+    data = "\ufeff\\section{É}".encode(encoding)
+    rows, bad, _ = read(
+        tmp_path, [("a/1.gz", gzip.compress(data)), ("a/2.gz", project(("a.tex", data))), ("a/3.gz", gzip.compress(data[:-1]))]
+    )
+    assert [(row["text"], row["encoding"]) for row in rows] == [("\\section{É}", "utf-16")] * 2
+    assert [(b.place, "UTF-16" in b.reason) for b in bad] == [("a.tar:a/3.gz", True)]
+
+
+def test_a_long_paper_is_alone_in_its_batch(tmp_path: Path):
+    """Or a worker holds it with the next."""
+    long = gzip.compress(b"x" * (9 << 20))
+    (tmp_path / "a.tar").write_bytes(tar_of([("1.gz", PAPER), ("2.gz", long), ("3.gz", long), ("4.gz", PAPER)]))
+    source = Arxiv((f"{tmp_path}/*.tar",))
+    sizes = [item.num_rows for shard in source.shards(WHOLE) for item in source.read(shard) if isinstance(item, pa.RecordBatch)]
+    assert sizes == [1, 1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
@@ -127,6 +147,7 @@ BOMB = gzip.compress(b"\0" * (80 << 20))
 HOSTILE = {
     "no gzip": b"plain",
     "empty": b"",
+    "gzip within gzip": gzip.compress(PAPER),
     "cut off": PAPER[:-6],
     "damaged": PAPER[:12] + b"\xff\xff\xff" + PAPER[15:],
     "bomb": BOMB,
@@ -202,6 +223,54 @@ def test_a_damaged_tar_gives_what_is_before_the_damage_and_one_bad_record(data: 
     assert len(one[1]) <= 2
     texts = {gzip.decompress(packed).decode() for _, packed in ENTRIES[:6]}
     assert sum(row["text"] not in texts for row in one[0]) == 0
+
+
+MANY = [(f"0704/0704.{n:04}.gz", gzip.compress(b"\\section{%d}" % n, mtime=0)) for n in range(1000)]
+
+
+def damaged(block: int, damage: str) -> bytes:
+    """A tar of MANY, each of two blocks, with one block that is damaged."""
+    tar = bytearray(tar_of(MANY))
+    at = 512 * block
+    if damage == "a bit":
+        tar[at + 3] ^= 1
+    elif damage == "zeros":
+        tar[at : at + 512] = bytes(512)
+    else:
+        info = tarfile.TarInfo("0704/0704.0000.gz")
+        info.size = -1
+        tar[at : at + 512] = info.tobuf(tarfile.GNU_FORMAT)
+    return bytes(tar)
+
+
+@pytest.mark.parametrize("damage", ["a bit", "zeros", "a negative size"])
+@pytest.mark.parametrize("paper", [0, 120, 999])
+def test_a_damaged_header_costs_its_paper_and_no_other(tmp_path: Path, paper: int, damage: str):
+    tar = damaged(2 * paper, damage)
+    rows, (bad,), skipped = read(tmp_path, tar)
+    assert [row["arxiv_id"] for row in rows] == [f"0704.{n:04}" for n in range(1000) if n != paper]
+    assert not skipped
+    assert not bad.whole_file
+    lost = len(tar) - 2 * 512 * paper if paper == 999 else 1024
+    assert f"{lost:,} bytes are lost" in bad.reason
+    assert read(tmp_path, tar, 100_000) == (rows, [bad], [])
+
+
+@pytest.mark.parametrize("ahead", [b"30 path=x\n", b"x" * 600])
+def test_a_damaged_extension_costs_no_more_than_itself(tmp_path: Path, ahead: bytes):
+    """Records that do not fit their lengths, or more of them than are there."""
+    info = tarfile.TarInfo("PaxHeader")
+    info.type, info.size = tarfile.XHDTYPE, len(ahead) if len(ahead) < 512 else 10 << 30
+    tar = info.tobuf(tarfile.GNU_FORMAT) + ahead + bytes(-len(ahead) % 512) + tar_of(MANY[:9])
+    rows, (bad,), _ = read(tmp_path, tar)
+    assert len(rows) == 9
+    assert "bytes are lost" in bad.reason
+    assert read(tmp_path, tar, 1024) == (rows, [bad], [])
+
+
+def test_a_tar_behind_another_is_read(tmp_path: Path):
+    rows, bad, _ = read(tmp_path, tar_of(MANY[:2]) + tar_of(MANY[2:5]))
+    assert (len(rows), bad) == (5, [])
 
 
 def test_a_file_that_is_no_tar_is_one_bad_file(tmp_path: Path):
