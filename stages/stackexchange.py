@@ -39,7 +39,7 @@ class Text(Transform):
     """The text of posts' HTML: list items marked by asterisks, code with its indentation, links as their labels, no images.
 
     `redpajama` parses a question's title as HTML too, together with its body, so that `<T>` in a title disappears; it is then part of the
-    text, and the column is empty.
+    text, and the column is empty. HTML with more than 512 elements around each other, which no site makes, is dropped as `too_deep`.
     """
 
     mode: Literal["paper", "redpajama"] = "paper"  # ours: titles are no HTML (Touvron 2.1 do not say); filter.py parses them
@@ -48,11 +48,15 @@ class Text(Transform):
     def reads(self) -> tuple[str, ...]:
         return ("title",) if self.mode == "redpajama" else ()
 
-    def apply(self, batch: Batch) -> Batch:
-        if self.mode == "paper":
-            return batch.with_text(text_of(batch.text))
-        title = batch["title"].cast(pa.large_string())
-        return batch.with_text(text_of(_titled(title, " ", batch.text))).with_column("title", pa.nulls(len(batch), title.type))
+    def apply(self, batch: Batch) -> tuple[Batch, Checks]:
+        html = batch.text
+        if self.mode == "redpajama":
+            title = batch["title"].cast(pa.large_string())
+            html = _titled(title, " ", html)
+            batch = batch.with_column("title", pa.nulls(len(batch), title.type))
+        text = text_of(html)
+        checks: Checks = {"too_deep": Check(text.is_valid().to_numpy(zero_copy_only=False))}
+        return batch.with_text(pc.fill_null(text, "")), checks
 
 
 def _titled(title: pa.Array, between: str, text: pa.Array) -> pa.Array:
