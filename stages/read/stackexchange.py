@@ -13,7 +13,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 import numpy as np
@@ -57,6 +57,7 @@ class Posts(Source):
     site: str = ""  # of all files, whatever they are called
     max_row_bytes: int = 4 << 20  # of XML. A post may have 30,000 characters of Markdown, which escaping makes up to ten times as long
     max_expansion: float = 200.0  # of an archive: output to input. ours: real dumps expand to five times their size
+    max_bad_files: int = field(default=20, kw_only=True)  # of which nothing could be read; ours: each is one site of some 360
 
     @property
     def adds(self) -> tuple[str, ...]:
