@@ -2,9 +2,9 @@
 
 One document for each question and each answer, its text the HTML of the body (`stackexchange.Text` makes text of it, `stackexchange.Pair`
 documents of a question with its answers). Rows are found and read by a scanner of our own (`stackexchange_kernels`), so a damaged one
-costs itself, and neither document types nor entities have any effect; what stands in comments is no row. Plain files are cut into byte ranges; a row belongs to the part in
-which it begins. The order of rows and of attributes does not matter, nor attributes that are not known here. One core: 320 MB/s of XML,
-four times ElementTree's C parser; from bzip2 in 7z, whose decoder is the limit, 30.
+costs itself, neither document types nor entities have any effect, and what stands in comments is no row. Plain files are cut into byte
+ranges; a row belongs to the part in which it begins. The order of rows and of attributes does not matter, nor attributes that are not
+known here. One core: 320 MB/s of XML, four times ElementTree's C parser; from bzip2 in 7z, whose decoder is the limit, 30.
 """
 
 from __future__ import annotations

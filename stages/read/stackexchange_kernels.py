@@ -42,10 +42,10 @@ def find_tag(data, i):
 def _is_at(data, i, text):
     if i + len(text) > len(data):
         return False
-    for k in range(len(text)):
-        if data[i + k] != text[k]:
-            return False
-    return True
+    k = 0
+    while k < len(text) and data[i + k] == text[k]:
+        k += 1
+    return k == len(text)
 
 
 @njit(cache=True)
@@ -75,7 +75,7 @@ def _behind_doctype(data, i):
     i += len(_DOCTYPE)
     while i < len(data):
         c = data[i]
-        if c == _QUOTE or c == _APOSTROPHE:
+        if c in (_QUOTE, _APOSTROPHE):
             i += 1
             while i < len(data) and data[i] != c:
                 i += 1
@@ -89,7 +89,7 @@ def _behind_doctype(data, i):
             if i == _MORE:
                 return _MORE
             continue
-        elif c == _OPEN or c == _CLOSE:
+        elif c in (_OPEN, _CLOSE):
             inner = c == _OPEN
         elif c == _GT and not inner:
             return i + 1
@@ -199,7 +199,7 @@ def rows(data, at, begin, stop, last, largest, longest, most, names, name_ends):
     """(start and end of each row, its fault, start and end of each of its attributes or -1, where to go on).
 
     Rows that begin at `begin` or behind, and before `stop`; what comes before `begin` only tells whether that is in a comment. `last` says
-    that no more data comes: else a row that is not complete is left to the next call. `largest`, `longest`: bytes of a row and of a comment.
+    that no more data comes: else a row that is not complete is left to the next call. `largest`: bytes of a row; `longest`: of a comment.
     """
     bounds = np.empty((most, 2), np.int64)
     fault = np.empty(most, np.uint8)
