@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Iterable
 
 from curate import index, lock, store
 from curate.documents import kept_instead
@@ -70,11 +71,12 @@ def check_budget(plan: Plan, pass_: Pass, result: Finished, share: float = 1.0) 
     place = plan.recipe.sources[pass_.source][0].place
     found = f"; the first are in {min(result.bad)}" if result.bad else ""
     if row.bad_files > reader.max_bad_files:
-        why = f" ({first_reason(min(result.bad))})" if result.bad else ""
         raise BudgetError(
-            f"{place}: nothing could be read of {row.bad_files:,} files{why}; max_bad_files is {reader.max_bad_files}{found}. "
+            f"{place}: nothing could be read of {_files(result)}; max_bad_files is {reader.max_bad_files}{found}. "
             "Leave the files out, or allow for them"
         )
+    if share >= 1 and row.bad_files == row.docs_in > 0:
+        raise BudgetError(f"{place}: nothing could be read at all, of {_files(result)}{found}. Name others")
     bad = row.quarantined - row.bad_files
     allowed = reader.max_bad * row.docs_in
     if share < 1:
@@ -119,8 +121,18 @@ def check_loss(stage: Guarded, source: str, result: Finished, home: str) -> None
     )
 
 
-def first_reason(path: str) -> str:
-    """Where and why the first record of a quarantine file is bad."""
-    with store.open_input(path) as file:
-        first = json.loads(file.readline())
-    return f"{first['where']}: {first['why']}"
+def _files(result: Finished) -> str:
+    """How many files nothing could be read of, and of one of them where and why."""
+    number = result.rows[0].bad_files
+    found = first_whole_file(sorted(result.bad))
+    return f"{number:,} file{'' if number == 1 else 's'}" + (f" ({found})" if found else "")
+
+
+def first_whole_file(paths: Iterable[str]) -> str:
+    """Where and why nothing could be read of a file, the first of those in quarantine files; "" where there is none."""
+    for path in paths:
+        with store.open_input(path) as file:
+            for line in file:
+                if (record := json.loads(line)).get("whole_file"):
+                    return f"{record['where']}: {record['why']}"
+    return ""

@@ -222,18 +222,22 @@ def kept_instead(path: str, stage: str) -> Counter[str]:
 
 
 class Quarantine:
-    """Bad records as JSON lines: where, why, how long, and the first bytes in base64. Written as they come, however many."""
+    """Bad records as JSON lines: where, why, how long, and the first bytes in base64. Written as they come, however many.
+
+    Those that stand for a file of which nothing could be read have `whole_file`.
+    """
 
     def __init__(self, path: str):
         self.path, self.rows = path, 0
         self._out: IO[str] | None = None
 
-    def add(self, where: str, why: str, raw: bytes) -> None:
-        """One record."""
+    def add(self, where: str, why: str, raw: bytes, whole_file: bool = False) -> None:
+        """One record, or what stands for a file of which nothing could be read."""
         if self._out is None:
             self._out = open(self.path, "w", encoding="utf-8")  # noqa: SIM115  (closed by `close`)
         kept = base64.b64encode(raw[:RAW_BYTES]).decode()
-        self._out.write(json.dumps({"where": where, "why": why, "bytes": len(raw), "raw": kept}) + "\n")
+        whole = {"whole_file": True} if whole_file else {}
+        self._out.write(json.dumps({"where": where, "why": why, "bytes": len(raw), "raw": kept} | whole) + "\n")
         self.rows += 1
 
     def close(self) -> None:

@@ -272,7 +272,7 @@ class _Run:
                     stats.docs_in += 1
                     stats.quarantined += 1
                     stats.bad_files += item.whole_file
-                    self.bad.add(f"{self.pass_.source}/{item.place}", item.reason, item.raw)
+                    self.bad.add(f"{self.pass_.source}/{item.place}", item.reason, item.raw, item.whole_file)
                 case Evidence():
                     self.evidence[item.table].add(item.rows)
                 case _:

@@ -15,6 +15,7 @@ pages it takes with their first line and however short:
 Releases 2.x look for bad words in each line that stays: `c4.BadWords: {words: LIST, boundary: letters}` right behind `c4.Clean`.
 Cost per core: c4.Clean 120 MB/s of WET (datatrove's filter: 0.6, and 12 without counting sentences); c4.Lines 50 MB/s to find the lines
 and 20 to take them out, for sentences are counted; c4.BadWords 105 MB/s; c4.Language 0.4 MB/s, 8 ms a page, all of it in langdetect.
+Sentences are counted in the first 100,000 characters of a line or page (`punkt.LONGEST`): what is behind them makes no page a good one.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import md5
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from classifiers import punkt
 from curate.batch import Array, Batch, Check, Mask, Removed, at_least, at_most
@@ -37,6 +39,11 @@ from curate.stage import ADDRESS, Checks, Filter, Global, Model, Transform
 from stages import c4_kernels as kernels
 from stages.dedup.lines import _lines, _looked_up, _removed, _starts
 from stages.dedup.url import c4_keys
+
+LANGUAGES = (  # of langdetect 1.0.9
+    "af ar bg bn ca cs cy da de el en es et fa fi fr gu he hi hr hu id it ja kn ko lt lv mk ml mr ne nl no pa pl pt ro ru sk sl so sq sv "
+    "sw ta te th tl tr uk ur vi zh-cn zh-tw"
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,10 @@ class Clean(Transform):
 
     punkt: Model  # Punkt's parameters, as {known: punkt_tab.zip}; c4_utils: NLTK's trained ones
     language: str = "english"  # of Punkt's parameters; c4_utils: English, whatever the page is written in
-    min_words: int = 5  # of a line; c4_utils and today's paper: 5; the paper of 2019 and datatrove: 3
-    min_sentences: int = 3  # of a page; c4_utils and today's paper: 3; the paper of 2019 and datatrove: 5
-    max_chars: int | None = 190_000  # c4_utils: of a page, without headers, blank lines and white space around lines
-    max_word: int = 1000  # c4_utils: characters; a line with a longer word goes
+    min_words: Annotated[int, Field(ge=0)] = 5  # of a line; c4_utils and today's paper: 5; the paper of 2019 and datatrove: 3
+    min_sentences: Annotated[int, Field(ge=0)] = 3  # of a page; c4_utils and today's paper: 3; the paper of 2019 and datatrove: 5
+    max_chars: Annotated[int, Field(ge=1)] | None = 190_000  # c4_utils: of a page, without headers, blank lines and space around lines
+    max_word: Annotated[int, Field(ge=1)] = 1000  # c4_utils: characters; a line with a longer word goes
     end_marks: str = '.?!"'  # c4_utils; the paper's "end quotation mark" is the ASCII one; datatrove: also the apostrophe
     count_words: Literal["before", "after"] = "after"  # that citation marks are deleted; c4_utils: after, datatrove: before
     headers: tuple[str, ...] = ("WARC", "Content-", "CONTENT-")  # c4_utils: beginnings of lines that are no text, within pages as well
@@ -66,9 +73,6 @@ class Clean(Transform):
         punkt.check(self.punkt, self.language)
 
     def __post_init__(self) -> None:
-        for name in ("min_words", "min_sentences", "max_word"):
-            if getattr(self, name) < 0:
-                raise RecipeError(f"{name}: expected 0 or more, found {getattr(self, name)}")
         if not self.end_marks:
             raise RecipeError("end_marks: without any, no line is kept")
         for name in ("policies", "headers"):
@@ -134,9 +138,9 @@ class Lines(Global):
     c4`, the first 64 bits travel; of pages that agree in them the first in corpus order keeps the line.
     """
 
-    punkt: Model  # as of c4.Clean
-    language: str = "english"
-    min_sentences: int = 3  # c4_utils: of the page that is left, counted anew over its whole text
+    punkt: Model  # c4_utils; as of c4.Clean
+    language: str = "english"  # c4_utils; as of c4.Clean
+    min_sentences: Annotated[int, Field(ge=0)] = 3  # c4_utils: of the page that is left, counted anew over its text
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -195,8 +199,12 @@ class Language(Transform):
     """
 
     language: str = "en"  # c4_utils: en; of the languages of langdetect
-    least: float = 0.99  # c4_utils and 2.2: the probability of the likeliest language
+    least: Annotated[float, Field(ge=0, le=1)] = 0.99  # c4_utils and 2.2: the probability of the likeliest language
     seed: int = 0  # c4_utils
+
+    def __post_init__(self) -> None:
+        if self.language not in LANGUAGES.split():
+            raise RecipeError(f"language: expected one that langdetect knows, found {self.language!r}; those are {LANGUAGES}")
 
     @property
     def adds(self) -> tuple[str, ...]:
@@ -282,12 +290,8 @@ class BadWords(Filter):
 class Split(Filter):
     """Keep the pages of one part: validation is one of `parts` by the MD5 of the URL as `dedup.url` knows it by `url_key: c4`."""
 
-    part: Literal["train", "validation"] = "train"
-    parts: int = 1000  # c4.py: the MD5 as a number, modulo 1000, is 0
-
-    def __post_init__(self) -> None:
-        if self.parts < 1:
-            raise RecipeError(f"parts: expected 1 or more, found {self.parts}")
+    part: Literal["train", "validation"] = "train"  # ours: what models learn from
+    parts: Annotated[int, Field(ge=1)] = 1000  # ours, as c4.py of TensorFlow Datasets: the MD5 as a number, modulo 1000, is 0
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -9,11 +9,12 @@ documents, all steps together: 36 MB of XML a second of processor time, in 0.7 G
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from curate.batch import Array, Batch, Check
 from curate.kernels.text import hash_spans
@@ -39,7 +40,7 @@ class Text(Transform):
     """The text of posts' HTML: list items marked by asterisks, code with its indentation, links as their labels, no images.
 
     `redpajama` parses a question's title as HTML too, together with its body, so that `<T>` in a title disappears; it is then part of the
-    text, and the column is empty.
+    text, and the column is empty. HTML with more than 512 elements around each other, which no site makes, is dropped as `too_deep`.
     """
 
     mode: Literal["paper", "redpajama"] = "paper"  # ours: titles are no HTML (Touvron 2.1 do not say); filter.py parses them
@@ -48,11 +49,15 @@ class Text(Transform):
     def reads(self) -> tuple[str, ...]:
         return ("title",) if self.mode == "redpajama" else ()
 
-    def apply(self, batch: Batch) -> Batch:
-        if self.mode == "paper":
-            return batch.with_text(text_of(batch.text))
-        title = batch["title"].cast(pa.large_string())
-        return batch.with_text(text_of(_titled(title, " ", batch.text))).with_column("title", pa.nulls(len(batch), title.type))
+    def apply(self, batch: Batch) -> tuple[Batch, Checks]:
+        html = batch.text
+        if self.mode == "redpajama":
+            title = batch["title"].cast(pa.large_string())
+            html = _titled(title, " ", html)
+            batch = batch.with_column("title", pa.nulls(len(batch), title.type))
+        text = text_of(html)
+        checks: Checks = {"too_deep": Check(text.is_valid().to_numpy(zero_copy_only=False))}
+        return batch.with_text(pc.fill_null(text, "")), checks
 
 
 def _titled(title: pa.Array, between: str, text: pa.Array) -> pa.Array:
@@ -71,7 +76,7 @@ def concat(*parts: str | pa.Array) -> pa.Array:
 class Largest(Global):
     """The sites with most questions and answers."""
 
-    top: int = 28  # Touvron et al. 2023, 2.1; which, no reference says
+    top: Annotated[int, Field(ge=1)] = 28  # Touvron et al. 2023, 2.1; which sites, they do not say
     metas: bool = False  # ours: sites about a site are none of the 28; RedPajama downloads them
 
     @property
@@ -128,15 +133,16 @@ class Pair(Global):
 
     The columns of the document are the question's. A post whose number came before on its site is dropped, as is an answer without its
     question; one to an answer is such. The other answers are dropped as `paired`.
+    Texts are taken as they are: without `stackexchange.Text` before it documents are HTML, and a second `Pair` writes its marks once more.
     """
 
     order: Literal["integer", "lexicographic"] = "integer"  # ours: as numbers, ties by number; RedPajama sorts scores as strings
-    template: Literal["redpajama", "pile"] = "redpajama"  # post_processing.py; pairer.py has its marks on lines of their own
-    unanswered: bool = True  # filter.py keeps questions without answers; pairer.py does not
-    min_score: int | None = None  # of an answer; filter.py has no limit, pairer.py 3
-    accepted: bool = True  # an accepted answer needs no score: pairer.py, where there is a limit
-    max_answers: int | None = None  # the best; filter.py takes all, pairer.py 3
-    max_bytes: int = 16 << 20  # of a question's answers, the best. ours: a bound on what a document grows to; references have none
+    template: Literal["redpajama", "pile"] = "redpajama"  # ours: RedPajama's post_processing.py; pairer.py has marks on lines of their own
+    unanswered: bool = True  # ours: RedPajama's filter.py keeps questions without answers; pairer.py does not
+    min_score: int | None = None  # of an answer; ours: RedPajama's filter.py has no limit, pairer.py 3
+    accepted: bool = True  # ours: an accepted answer needs no score, as in pairer.py, where there is a limit
+    max_answers: Annotated[int, Field(ge=1)] | None = None  # the best; ours: RedPajama's filter.py takes all, pairer.py 3
+    max_bytes: Annotated[int, Field(ge=1)] = 16 << 20  # of a question's answers, the best; ours: a bound on what a document grows to
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -205,10 +211,10 @@ class Pile(Pair):
     """As The Pile pairs (stackexchange-dataset, pairer.py): at most three answers, accepted ones or with a score of 3 and more; questions
     without such are left out."""
 
-    template: Literal["redpajama", "pile"] = "pile"  # pairer.py
-    unanswered: bool = False  # pairer.py
-    min_score: int | None = 3  # pairer.py, min_score
-    max_answers: int | None = 3  # pairer.py, max_responses
+    template: Literal["redpajama", "pile"] = "pile"  # The Pile's code, pairer.py
+    unanswered: bool = False  # The Pile's code, pairer.py
+    min_score: int | None = 3  # The Pile's code, pairer.py: min_score
+    max_answers: Annotated[int, Field(ge=1)] | None = 3  # The Pile's code, pairer.py: max_responses
 
 
 class _Posts:

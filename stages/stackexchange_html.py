@@ -4,6 +4,8 @@ What the sites' own Markdown makes (well-nested elements of a few kinds, all clo
 parses, and `_Strings` keeps what BeautifulSoup would: strings of nothing but white space become one line feed or space, unless in <pre>,
 and what stands in <script>, <style>, <template>, <rp> and <rt> is no text. Both are held to BeautifulSoup by tests. One core: 440 MB/s
 of HTML by the kernel, 10 by lxml; of real posts, of which 1 % go there, 280, which is 50 times BeautifulSoup.
+Elements nested deeper than DEEPEST_PARSED have no text here: for every end tag without a start libxml2 looks through all that are open,
+which took minutes for a body of 4 MB.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ SPACES = " \n\t\f\r"
 KEEPING = {"pre", "textarea"}
 UNSEEN = {"script", "style", "template", "rp", "rt"}
 DEEPEST = 32  # elements around each other that the kernel follows
+DEEPEST_PARSED = 512  # elements around each other that lxml may open; ours: what browsers bear. 4 MB take 3 s at most
+MANY_TAGS = 2048  # as many may be opened and closed at once
+PIECE = 16 << 10  # characters of a document with more tags that lxml is given before its depth is asked for
 LONGEST_ENTITY = 9  # of HTML 4, with its semicolon
 _LT, _GT, _AMPERSAND, _SEMICOLON, _SLASH, _EQUALS, _QUOTE, _HASH = (ord(c) for c in '<>&;/="#')
 _LF, _CR, _TAB, _SPACE = 10, 13, 9, 32
@@ -39,7 +44,7 @@ KINDS = {
 
 
 def text_of(html: pa.LargeStringArray) -> pa.LargeStringArray:
-    """The text of each; nulls are none."""
+    """The text of each; null for what is nested too deeply. Nulls have an empty one."""
     data, start, end = Batch.of(pa.record_batch([html], ["text"])).utf8
     out, ends, plain = texts(data, start, end, *TAGS, *ENTITIES)
     found = pa.Array.from_buffers(pa.large_string(), len(html), [None, pa.py_buffer(ends), pa.py_buffer(out)])
@@ -49,13 +54,20 @@ def text_of(html: pa.LargeStringArray) -> pa.LargeStringArray:
     return pc.replace_with_mask(found, pa.array(~plain), pa.array(map(parsed, html.take(pa.array(rest)).to_pylist()), pa.large_string()))
 
 
-def parsed(html: str) -> str:
-    """The text of any HTML."""
+def parsed(html: str) -> str | None:
+    """The text of any HTML that is not nested too deeply."""
     for tag, mark in (("<li>", "\n*"), ("</li>", ""), ("<ol>", "\n*"), ("</ol>", "")):  # RedPajama's, before it parses
         html = html.replace(tag, mark)
+    html = html.removeprefix("\ufeff")
+    size = len(html) if html.count("<") <= MANY_TAGS else PIECE
     parser = _parser()
-    parser.feed(html.removeprefix("\ufeff"))
-    return str(parser.close())
+    try:
+        for at in range(0, max(len(html), 1), max(size, 1)):
+            parser.feed(html[at : at + size])
+        return str(parser.close())
+    except _TooDeep:
+        _parser.cache_clear()
+        return None
 
 
 @cache
@@ -64,6 +76,10 @@ def _parser() -> Any:
     from lxml import etree
 
     return etree.HTMLParser(target=_Strings(), recover=True)
+
+
+class _TooDeep(Exception):
+    """Raised for lxml, which then takes no further piece."""
 
 
 class _Strings:
@@ -79,6 +95,8 @@ class _Strings:
         if self._run:
             self._end()
         self._open.append(tag)
+        if len(self._open) > DEEPEST_PARSED:
+            raise _TooDeep
         self._count(tag, 1)
 
     def end(self, tag: str) -> None:

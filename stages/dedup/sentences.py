@@ -3,7 +3,7 @@
 Raffel et al. 2020, 2.2: "all but one of any three-sentence span occurring more than once". No release of C4's code does so: it compares
 single lines (`c4.Lines`). Here are the rules of datatrove's sentence_dedup.py: sentences are compared in lower case, numbers as 0, without
 punctuation and accents; every sentence of a later span goes; a document that has lost some goes if it is left with little.
-Sentences are Punkt's, where datatrove 0.10 takes spaCy's. What travels is a hash of each span.
+Sentences are Punkt's, where datatrove 0.10 takes spaCy's, and of 100,000 characters at most. What travels is a hash of each span.
 Cost per core: 0.5 to 1 MB/s, twice: to find the spans, and to take them out; sentences and their normal form are made in Python.
 """
 
@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from classifiers import punkt
 from curate.batch import Array, Batch, Check
-from curate.errors import RecipeError
 from curate.kernels import membership
 from curate.stage import ADDRESS, Checks, Guarded, Model
 from stages.dedup.datatrove import normalised, xxh64
@@ -33,13 +33,9 @@ class Sentences(Guarded):
 
     punkt: Model  # Punkt's parameters, as {known: punkt_tab.zip}; ours, datatrove 0.10 takes spaCy's sentences
     language: str = "english"  # of Punkt's parameters; ours
-    span: int = 3  # sentences in a row; Raffel et al. 2.2: three
-    min_words: int = 50  # of a document that has lost sentences, symbols counted as words; datatrove
-    min_sentences: int = 3  # of a document that has lost sentences; datatrove
-
-    def __post_init__(self) -> None:
-        if self.span < 1:
-            raise RecipeError(f"span: expected 1 or more sentences, found {self.span}")
+    span: Annotated[int, Field(ge=1, le=1000)] = 3  # sentences in a row; Raffel et al. 2.2: three
+    min_words: Annotated[int, Field(ge=0)] = 50  # of a document that has lost sentences, symbols counted as words; datatrove
+    min_sentences: Annotated[int, Field(ge=0)] = 3  # of a document that has lost sentences; datatrove
 
     def check(self) -> None:
         punkt.check(self.punkt, self.language)
@@ -86,7 +82,7 @@ class Sentences(Guarded):
         """(where each sentence of each document ends, int64 offsets of each document's spans, the first sentence of each, its hash)."""
         ends, offsets, at, spans = [], [0], [], []
         for text in batch.text.to_pylist():
-            bounds = list(self.sentences.span_tokenize(text))
+            bounds = list(punkt.spans(self.sentences, text))
             plain = [normalised(text[low:high]) for low, high in bounds]
             ends.append([high for _, high in bounds])
             for n in range(len(plain) - self.span + 1):

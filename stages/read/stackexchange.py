@@ -2,9 +2,9 @@
 
 One document for each question and each answer, its text the HTML of the body (`stackexchange.Text` makes text of it, `stackexchange.Pair`
 documents of a question with its answers). Rows are found and read by a scanner of our own (`stackexchange_kernels`), so a damaged one
-costs itself, and neither document types nor entities have any effect. Plain files are cut into byte ranges; a row belongs to the part in
-which it begins. The order of rows and of attributes does not matter, nor attributes that are not known here. One core: 320 MB/s of XML,
-four times ElementTree's C parser; from bzip2 in 7z, whose decoder is the limit, 30.
+costs itself, neither document types nor entities have any effect, and what stands in comments is no row. Plain files are cut into byte
+ranges; a row belongs to the part in which it begins. The order of rows and of attributes does not matter, nor attributes that are not
+known here. One core: 320 MB/s of XML, four times ElementTree's C parser; from bzip2 in 7z, whose decoder is the limit, 30.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 import numpy as np
@@ -32,6 +32,7 @@ from stages.read.members import Bounds, Broken
 BLOCK = 4 << 20
 HEAD = 4 << 10  # bytes in which <posts> is looked for
 TAIL = 64  # bytes in which </posts> is
+LONGEST = 4 << 20  # bytes of a comment that is passed over
 LARGEST = 1 << 40  # bytes of a Posts.xml in an archive; Stack Overflow's has 100 GB
 MOST = 16_384  # rows that are looked at before a batch is made of them
 ATTRIBUTES = ("Id", "PostTypeId", "ParentId", "AcceptedAnswerId", "Score", "CreationDate", "Title", "Tags", "Body")
@@ -44,7 +45,7 @@ END = re.compile(rb"</posts\s*>\s*\Z")
 ROOT = re.compile(rb"<posts[\s/>]")
 ENCODING = re.compile(rb"\A\s*<\?xml[^>]{0,200}?encoding\s{0,9}=\s{0,9}[\"'](?!utf-?8[\"']|us-ascii[\"'])([^\"'>]{1,40})", re.IGNORECASE)
 UTF16 = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
-UNKNOWN_REFERENCE = "a reference to a character that XML does not have without a document type"
+UNREAD = "a character that XML does not allow, or a reference that it does not know without a document type"
 SCHEMA = {"site": pa.string(), "kind": pa.string(), "post": pa.int64(), "parent": pa.int64(), "title": pa.large_string()}
 SCHEMA |= {"tags": pa.string(), "score": pa.int64(), "accepted": pa.int64(), "url": pa.string(), "date": pa.string()}
 
@@ -57,6 +58,7 @@ class Posts(Source):
     site: str = ""  # of all files, whatever they are called
     max_row_bytes: int = 4 << 20  # of XML. A post may have 30,000 characters of Markdown, which escaping makes up to ten times as long
     max_expansion: float = 200.0  # of an archive: output to input. ours: real dumps expand to five times their size
+    max_bad_files: int = field(default=20, kw_only=True)  # of which nothing could be read; ours: each is one site of some 360
 
     @property
     def adds(self) -> tuple[str, ...]:
@@ -116,6 +118,7 @@ class _Dump:
             kernels.MALFORMED: 'not well-formed: <row name="value" ... /> is expected',
             kernels.CUT: "cut off within a row",
             kernels.LONG: f"a row of more than {largest:,} bytes",
+            kernels.ENDLESS: f"a comment, CDATA section, instruction or document type without an end within {LONGEST:,} bytes",
         }
 
     def read(
@@ -128,11 +131,11 @@ class _Dump:
                 yield Bad(self.label, fault, data[:RAW], whole_file=True)
             return
         tail = data
-        if low:
-            before = max(0, low - TAIL)
-            file.seek(before)
-            tail, data = file.read(low - before), b""
-        self.base, last, cut = low, False, False
+        if low:  # what comes before says whether the part begins in a comment
+            self.base = max(0, low - LONGEST)
+            file.seek(self.base)
+            tail = data = b""
+        last, cut = False, False
         while not last and (high is None or self.base < high):
             block = file.read(BLOCK)
             last = not block
@@ -140,17 +143,17 @@ class _Dump:
             data += block
             at = 0
             while True:
-                stop = len(data) if high is None else high - self.base
+                begin, stop = low - self.base, len(data) if high is None else high - self.base
                 view = np.frombuffer(data, np.uint8)
-                bounds, fault, spans, at = kernels.rows(view, at, stop, last, self.largest, MOST, NAMES, NAME_ENDS)
+                bounds, fault, spans, at = kernels.rows(view, at, begin, stop, last, self.largest, LONGEST, MOST, NAMES, NAME_ENDS)
                 if len(bounds):
                     cut = fault[-1] == kernels.CUT
                     yield from self._posts(view, bounds, fault, spans)
                 if len(bounds) < MOST:
                     break
-            if len(data) - at > self.largest:
+            if at < stop and data[at : at + 4] == b"<row" and len(data) - at > self.largest:
                 yield Bad(f"{self.label}:{self.base + at}", self.faults[kernels.LONG], data[at : at + RAW])
-                at = min(kernels.find_row(view, at + 4), len(data) - 4)
+                at = int(kernels.find_tag(view, at + 1))
             data = data[at:]
             self.base += at
         if high == size and not cut and not END.search(tail):
@@ -173,6 +176,7 @@ class _Dump:
         judge(present[:, TYPE] & ~number[TYPE][1], "PostTypeId is no number")
         is_post = (kind == QUESTION) | (kind == ANSWER)
         judge(is_post & ~number[ID][1], "a post without Id")
+        judge(is_post & (number[ID][0] < 1), "Id is no positive number")
         judge(is_post & ~present[:, BODY], "a post without Body")
         judge((kind == QUESTION) & ~present[:, TITLE], "a question without Title")
         judge((kind == ANSWER) & ~number[PARENT][1], "an answer without ParentId")
@@ -180,7 +184,7 @@ class _Dump:
         values = {}
         for n in (BODY, TITLE, TAGS, DATE):
             values[n], unread, invalid = _strings(data, spans[:, n], present[:, n] & is_post)
-            judge(unread, UNKNOWN_REFERENCE)
+            judge(unread, UNREAD)
             judge(invalid, INVALID)
         for row in sorted(wrong):
             low, high = bounds[row]
@@ -189,7 +193,10 @@ class _Dump:
         good[list(wrong)] = False
         for reason, count in sorted(Counter(OTHER.get(k, "other_type") for k in kind[good & ~is_post].tolist()).items()):
             yield Skip(reason, count)
-        rows = np.flatnonzero(good & is_post)
+        blank = is_post & (kind == QUESTION) & good & ~(_has_text(values[TITLE]) | _has_text(values[BODY]))
+        if blank.any():
+            yield Skip("empty", int(blank.sum()))
+        rows = np.flatnonzero(good & is_post & ~blank)
         if not len(rows):
             return
 
@@ -236,6 +243,12 @@ def _strings(data: Array, spans: Array, present: Array) -> tuple[pa.Array, Array
     invalid = np.zeros(len(present), np.bool_)
     invalid[list(wrong)] = True
     return text, ~fine, invalid
+
+
+def _has_text(strings: pa.Array) -> Array:
+    """Whether there is more than white space in each."""
+    found: Array = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(strings), ""), False).to_numpy(zero_copy_only=False)
+    return found
 
 
 def _joined(*parts: str | pa.Array) -> pa.Array:

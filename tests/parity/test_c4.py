@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from curate.errors import CurateError, RecipeError
 from curate.stage import Model
 from curate.worker import outcome
 from stages import c4_kernels
-from stages.c4 import BadWords, Clean, Language, Lines, Split
+from stages.c4 import LANGUAGES, BadWords, Clean, Language, Lines, Split
 from stages.dedup.url import Url
 
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -265,6 +267,36 @@ def test_pages_with_enough_lines_are_not_asked_for_their_sentences(own: Model, m
     monkeypatch.setattr(punkt, "count", lambda _tokenizer, text, _most: asked.append(text) or 1)
     Clean(own).apply(batch_of([GOOD, GOOD.rpartition("\n")[0], "nothing at all"]))
     assert asked == GOOD.split("\n")[:2]
+
+
+@pytest.mark.parametrize("line", ["[" * 3_000_000 + ". X", "Mr. " * 500_000, "a" * 3_000_000 + "."])
+def test_the_longest_lines_end_no_run_and_take_no_time(trained: Model, line: str):
+    began = time.process_time()
+    page = "short and simple words here.\n" + line + "."
+    why(Clean(trained, max_chars=None, max_word=10_000_000, min_words=1), page)
+    assert punkt.count(Clean(trained).sentences, line, 3) in (1, 2)
+    assert time.process_time() - began < 10, "NLTK raises after 5 seconds in one pattern; 30 s for the first line"
+
+
+def test_what_is_behind_the_first_100_000_characters_is_not_counted(own: Model):
+    tokenizer = Clean(own).sentences
+    assert punkt.count(tokenizer, "a" * punkt.LONGEST + " One. Two. Three.", 3) == 1
+    assert punkt.count(tokenizer, "One. Two. Three. " + "a" * punkt.LONGEST, 3) == 3
+
+
+@given(st.lists(st.sampled_from(["One", "two", "Mr", ".", "?", "! ", " ", "\n", ")", '"', "x" * 9, " " * 9]), max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_sentences_of_a_long_text_are_no_longer_than_nltk_is_shown(own: Model, parts: list[str]):
+    text = "".join(parts)
+    tokenizer = Clean(own).sentences
+    nonempty = [span for span in tokenizer.span_tokenize(text) if text]
+    assert list(punkt.spans(tokenizer, text)) == nonempty
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(punkt, "LONGEST", 8)
+        found = list(punkt.spans(tokenizer, text))
+    assert all(0 <= high - low <= 8 for low, high in found)
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(found))
+    assert "".join("".join(text[low:high] for low, high in found).split()) == "".join(text.split()), "only white space is left out"
 
 
 # -- Punkt ----------------------------------------------------------------------------------------------------------------------------
@@ -559,5 +591,19 @@ def test_parameters_that_mean_nothing_are_refused(own: Model):
     for config in ({"policies": [""]}, {"headers": [""]}, {"policies": ["Terms"]}, {"min_words": -1}, {"end_marks": ""}):
         with pytest.raises(RecipeError):
             build.build("c4.Clean", {"punkt": own.path, **config})
-    with pytest.raises(RecipeError):
-        build.build("c4.Split", {"parts": 0})
+    for name, config in (
+        ("c4.Split", {"parts": 0}),
+        ("c4.Clean", {"punkt": own.path, "max_chars": 0}),
+        ("c4.Clean", {"punkt": own.path, "min_sentences": -1}),
+        ("c4.Lines", {"punkt": own.path, "min_sentences": -1}),
+        ("c4.Language", {"least": 1.5}),
+        ("c4.Language", {"least": float("nan")}),
+        ("c4.Language", {"language": "english"}),
+    ):
+        with pytest.raises(RecipeError):
+            build.build(name, config)
+
+
+def test_languages_are_those_that_langdetect_knows():
+    directory = pytest.importorskip("langdetect.detector_factory").PROFILES_DIRECTORY
+    assert sorted(LANGUAGES.split()) == sorted(path.name for path in Path(directory).iterdir() if path.is_file() and "." not in path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import support
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curate import build
 from curate.batch import Batch
+from curate.errors import RecipeError
 from curate.stage import Model
 from curate.worker import outcome
 from stages.dedup.datatrove import normalised
@@ -82,3 +85,15 @@ def test_what_goes_is_what_stood_before(own: Model, tmp_path_factory: Any, shard
 def test_a_batch_without_a_span_is_left_as_it_is(own: Model):
     batch = Batch.of(pa.record_batch({"id": ["a", "b"], "text": pa.array(["", "One. Two."], pa.large_string())}))
     assert len(Sentences(own).emit(batch)) == 0
+
+
+@pytest.mark.parametrize("config", [{"span": 0}, {"min_words": -1}, {"min_sentences": -1}])
+def test_numbers_that_mean_nothing_are_refused(own: Model, config: dict[str, int]):
+    with pytest.raises(RecipeError):
+        build.build("dedup.sentences.Sentences", {"punkt": own.path, **config})
+
+
+def test_a_document_without_a_sentence_end_takes_no_time(own: Model, tmp_path: Path):
+    began = time.process_time()
+    assert deduped(Sentences(own), [["[" * 300_000 + ". X"]], tmp_path) == ["[" * 300_000 + ". X"]
+    assert time.process_time() - began < 10

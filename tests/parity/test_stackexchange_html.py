@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from html.entities import name2codepoint
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.batch import Batch
+from stages import stackexchange_html
 from stages.read.stackexchange import Posts
 from stages.stackexchange import Text
 from stages.stackexchange_html import ENTITIES, TAGS, parsed, text_of, texts
@@ -19,7 +21,7 @@ from stages.stackexchange_html import ENTITIES, TAGS, parsed, text_of, texts
 
 def text(html: str, **options: str) -> str:
     columns = {"id": ["a:0"], "text": pa.array([html], pa.large_string()), "title": pa.array([None], pa.large_string())}
-    return str(Text(**options).apply(Batch.of(pa.record_batch(columns))).text[0].as_py())
+    return str(Text(**options).apply(Batch.of(pa.record_batch(columns)))[0].text[0].as_py())
 
 
 @pytest.mark.parametrize(
@@ -53,9 +55,9 @@ def soup(html: str) -> str:
         return str(bs4.BeautifulSoup(html, "lxml").get_text())
 
 
-def both(html: str) -> tuple[str, str]:
+def both(html: str) -> tuple[str | None, str | None]:
     """By the kernel, if it may, and by lxml."""
-    return str(text_of(pa.array([html], pa.large_string()))[0].as_py()), parsed(html)
+    return text_of(pa.array([html], pa.large_string()))[0].as_py(), parsed(html)
 
 
 spaces = st.sampled_from(["", "\n", "\n\n", " ", "  \n", "\t", "\r\n"])
@@ -146,6 +148,34 @@ def test_hostile_html_ends(part):
     assert by_kernel == by_lxml
 
 
+@pytest.mark.parametrize("html", ["<b>" * 100_000 + "</p>" * 100_000, "<b>" * 100_000 + "</i>x" * 100_000, "<div>" * 513])
+def test_what_is_nested_too_deeply_is_dropped_and_costs_no_time(html):
+    columns = {"id": ["a:0", "a:1"], "text": pa.array([html, "<p>b</p>"], pa.large_string())}
+    began = time.process_time()
+    batch, checks = Text().apply(Batch.of(pa.record_batch(columns)))
+    assert time.process_time() - began < 3, "libxml2 takes 30 s for the first of them, and four times that for twice as many"
+    assert checks["too_deep"].passed.tolist() == [False, True]
+    assert batch.text.to_pylist() == ["", "b"]
+
+
+def test_as_many_elements_as_browsers_nest_are_read():
+    html = "<div>" * 500 + "x" + "</p>" * 5000 + "</div>" * 500
+    assert both(html) == (soup(html), soup(html))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(words | st.sampled_from([*tags, "<!--", "-->", "<script>", "</script>", "<pre>", "&am", "p;"]), max_size=20), st.integers(1, 9)
+)
+def test_lxml_finds_the_same_in_pieces(parts, piece):
+    html = "".join(parts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stackexchange_html, "MANY_TAGS", -1)
+        patch.setattr(stackexchange_html, "PIECE", piece)
+        in_pieces = parsed(html)
+    assert in_pieces == parsed(html)
+
+
 CORPUS = Path(__file__).parents[3] / "shared/corpus/stackexchange"
 
 
@@ -155,6 +185,6 @@ def test_every_real_post_has_the_text_that_beautifulsoup_gets():
     found = [item for shard in source.shards(1 << 40) for item in source.read(shard) if isinstance(item, pa.RecordBatch)]
     posts = pa.Table.from_batches(found).combine_chunks().to_batches()[0]
     assert text_of(posts["text"]).to_pylist() == [soup(html) for html in posts["text"].to_pylist()]
-    for_redpajama = Text(mode="redpajama").apply(Batch.of(posts)).text.to_pylist()
+    for_redpajama = Text(mode="redpajama").apply(Batch.of(posts))[0].text.to_pylist()
     pairs = zip(posts["title"].to_pylist(), posts["text"].to_pylist(), strict=True)
     assert for_redpajama == [soup(html if title is None else f"{title} {html}") for title, html in pairs]

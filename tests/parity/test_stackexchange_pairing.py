@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 import support
 
-from curate import exchange
+from curate import build, exchange
 from curate.batch import Batch
+from curate.errors import RecipeError
 from curate.exchange import Gather, KeysWriter
 from curate.stage import Bad, Skip
 from curate.worker import outcome
@@ -149,12 +150,12 @@ def shuffled(seed: int, count: int = 60) -> list[Post]:
     rng = random.Random(seed)
     posts = []
     for n in range(count):
-        number = rng.choice((n, n, n, rng.randrange(count)))
+        number = rng.choice((n, n, n, rng.randrange(count))) + 1
         site = rng.choice("ab")
         if rng.random() < 0.4:
             posts.append(question(number, f"T{n}", f"b{n}") | {"site": site})
         else:
-            posts.append(answer(number, rng.randrange(count), f"a{n}", rng.choice((-1, 0, 1, 2, 9, 10, 100))) | {"site": site})
+            posts.append(answer(number, rng.randrange(count) + 1, f"a{n}", rng.choice((-1, 0, 1, 2, 9, 10, 100))) | {"site": site})
     return posts
 
 
@@ -319,3 +320,17 @@ def test_a_run_makes_the_same_threads_however_it_is_cut_and_its_books_close(tmp_
     pair = rows["stackexchange.Pair"]
     assert pair["docs_in"] == pair["docs_out"] + sum(pair["dropped"].values())
     assert set(pair["dropped"]) == {"paired", "orphan", "duplicate"}
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("Largest", {"top": 0}),
+        ("Pair", {"max_answers": 0}),
+        ("Pair", {"max_bytes": 0}),
+        ("Pile", {"max_answers": -1}),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(name, config):
+    with pytest.raises(RecipeError):
+        build.build(f"stackexchange.{name}", config)

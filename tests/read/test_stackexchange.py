@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -131,13 +132,16 @@ def escaped(value: str, hexadecimal: bool, quote: str) -> str:
 def written_rows(draw: st.DrawFn) -> str:
     out = []
     for number in range(draw(st.integers(0, 8))):
-        row = {"Id": str(number), "PostTypeId": draw(st.sampled_from("1212345")), "Body": draw(xml_values), "Title": draw(xml_values)}
+        row = {"Id": str(number + 1), "PostTypeId": draw(st.sampled_from("1212345")), "Body": draw(xml_values), "Title": draw(xml_values)}
         row |= {"ParentId": str(draw(st.integers(0, 9))), "Score": str(draw(st.integers(-9, 9))), "Unknown": draw(xml_values)}
         quote = draw(st.sampled_from("\"'"))
         names = draw(st.permutations(sorted(row)))
         space = draw(st.sampled_from([" ", "\n", "  \t"]))
         inside = space.join(f"{name}={quote}{escaped(row[name], draw(st.booleans()), quote)}{quote}" for name in names)
         out.append(f"  <row{space}{inside}{draw(st.sampled_from(['/>', ' />', '></row>']))}\n")
+        out.append(
+            draw(st.sampled_from(["", "", f"<!-- {QUESTION}<! - -->", f"<?pi {ANSWER}?>", f"<!-- <![CDATA[ -->{QUESTION}<!-- ]]> -->"]))
+        )
     return "".join(out)
 
 
@@ -147,10 +151,10 @@ def test_rows_are_as_elementtree_reads_them_however_the_file_is_cut(tmp_path, mo
     monkeypatch.setattr(stackexchange, "BLOCK", block)
     found, bad, skipped = of(tmp_path, rows, target)
     wanted = [dict(row.attrib) for row in ElementTree.fromstring((HEAD + rows + TAIL).removeprefix("\ufeff").encode())]
-    posts = [w for w in wanted if w["PostTypeId"] in "12"]
+    posts = [w for w in wanted if w["PostTypeId"] == "2" or (w["PostTypeId"] == "1" and (w["Title"] + w["Body"]).strip())]
     assert not bad
     assert skipped.total() == len(wanted) - len(posts)
-    assert [(f["post"], f["text"], f["score"]) for f in found] == [(int(w["Id"]), w["Body"], int(w["Score"])) for w in posts]
+    assert [(f["post"], f["text"], f["score"]) for f in found] == [(int(w["Id"]), w["Body"], int(w.get("Score", 0))) for w in posts]
     assert [f["title"] for f in found] == [w["Title"] if w["PostTypeId"] == "1" else None for w in posts]
     assert [f["parent"] for f in found] == [int(w["ParentId"]) if w["PostTypeId"] == "2" else None for w in posts]
 
@@ -200,16 +204,22 @@ def test_what_may_be_missing_is_null(tmp_path):
     [
         ('<row PostTypeId="1" Title="T" Body="b" />', "a post without Id"),
         ('<row Id="x" PostTypeId="1" Title="T" Body="b" />', "a post without Id"),
+        ('<row Id="0" PostTypeId="1" Title="T" Body="b" />', "Id is no positive number"),
+        ('<row Id="-5" PostTypeId="1" Title="T" Body="b" />', "Id is no positive number"),
         ('<row Id="3" PostTypeId="1" Title="T" />', "a post without Body"),
         ('<row Id="3" PostTypeId="1" Body="b" />', "a question without Title"),
         ('<row Id="3" PostTypeId="2" Body="b" />', "an answer without ParentId"),
         ('<row Id="3" PostTypeId="one" Title="T" Body="b" />', "PostTypeId is no number"),
         ('<row Id="3" PostTypeId="1" Title="T" Body="b" Score="high" />', "Score is no number"),
-        ('<row Id="3" PostTypeId="1" Title="T" Body="&nbsp;" />', "a reference to a character that XML does not have"),
-        ('<row Id="3" PostTypeId="1" Title="T" Body="&lol9;" />', "a reference to a character that XML does not have"),
-        ('<row Id="3" PostTypeId="1" Title="T" Body="&#xD800;" />', "a reference to a character that XML does not have"),
-        ('<row Id="3" PostTypeId="1" Title="T" Body="&#99999999999;" />', "a reference to a character that XML does not have"),
-        ('<row Id="3" PostTypeId="1" Title="T" Body="a & b" />', "a reference to a character that XML does not have"),
+        ('<row Id="3" PostTypeId="1" Title="T" Body="&nbsp;" />', "a character that XML does not allow, or a reference"),
+        ('<row Id="3" PostTypeId="1" Title="T" Body="&lol9;" />', "a character that XML does not allow, or a reference"),
+        ('<row Id="3" PostTypeId="1" Title="T" Body="&#xD800;" />', "a character that XML does not allow, or a reference"),
+        ('<row Id="3" PostTypeId="1" Title="T" Body="&#99999999999;" />', "a character that XML does not allow, or a reference"),
+        ('<row Id="3" PostTypeId="1" Title="T" Body="a & b" />', "a character that XML does not allow, or a reference"),
+        ('<row Id="3" PostTypeId="1" Title="T" Body="&#1;" />', "a character that XML does not allow"),
+        ('<row Id="3" PostTypeId="1" Title="T" Body="&#xFFFE;" />', "a character that XML does not allow"),
+        ('<row Id="3" PostTypeId="1" Title="T" Body="a\0b" />', "a character that XML does not allow"),
+        ('<row Id="3" PostTypeId="1" Title="T\uffff" Body="b" />', "a character that XML does not allow"),
         ('<row Id="3" PostTypeId="1" Title="T" Body="a < b" />', "not well-formed"),
         ('<row Id="3" Id="4" PostTypeId="1" Title="T" Body="b" />', "not well-formed"),
         ('<row Id="3" PostTypeId="1" Title="T Body="b" />', "not well-formed"),
@@ -265,6 +275,44 @@ def test_entities_of_a_document_type_are_never_expanded(tmp_path):
     data = HEAD.replace("<posts>", bomb + "<posts>") + ANSWER.replace('"a"', '"&b;"') + ANSWER.replace('"a"', '"&c;"') + ANSWER + TAIL
     rows, bad, _ = of(tmp_path, data.encode())
     assert ([row["text"] for row in rows], len(bad)) == (["a"], 2)
+
+
+@pytest.mark.parametrize("target", [WHOLE, 40])
+@pytest.mark.parametrize("block", [16, 4 << 20])
+@pytest.mark.parametrize("around", ["<!-- - -> {} -->", "<![CDATA[ ]] > {}]]>", "<?php {} ?>"])
+def test_rows_in_comments_and_the_like_are_none(tmp_path, monkeypatch, around, block, target):
+    monkeypatch.setattr(stackexchange, "BLOCK", block)
+    rows, bad, _ = of(tmp_path, around.format(QUESTION * 3) + ANSWER + around.format(QUESTION), target)
+    assert ([row["post"] for row in rows], bad) == ([2], [])
+
+
+@pytest.mark.parametrize("target", [WHOLE, 40])
+def test_rows_in_entities_are_none(tmp_path, target):
+    kind = f"""<!DOCTYPE posts [<!-- don't ]> --><!ENTITY a "{QUESTION.replace('"', "'")}]>"><?pi ' ?>]>\n"""
+    rows, bad, _ = of(tmp_path, HEAD.replace("<posts>", kind + "<posts>").encode() + (ANSWER + TAIL).encode(), target)
+    assert ([row["post"] for row in rows], bad) == ([2], [])
+
+
+def test_a_comment_without_an_end_costs_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(stackexchange, "LONGEST", 1000)
+    for target in (WHOLE, 500):
+        rows, bad, _ = of(tmp_path, QUESTION + "<!-- " + ANSWER * 20, target)
+        assert len(rows) == 21
+        assert [b.reason for b in bad] == ["a comment, CDATA section, instruction or document type without an end within 1,000 bytes"]
+
+
+@pytest.mark.parametrize("junk", ["<!--", "<![CDATA[", "<?", "<!DOCTYPE", "<!DOCTYPE '", "<row ", "<"])
+def test_hostile_junk_takes_no_time(tmp_path, junk):
+    of(tmp_path, junk)
+    began = time.process_time()
+    rows, _, _ = of(tmp_path, QUESTION + junk * (2_000_000 // len(junk)))
+    assert time.process_time() - began < 3
+    assert len(rows) == 1
+
+
+def test_a_question_of_nothing_is_none(tmp_path):
+    rows, bad, skipped = of(tmp_path, '<row Id="1" PostTypeId="1" Title="" Body="&#xA;" />' + ANSWER)
+    assert ([row["post"] for row in rows], bad, skipped) == ([2], [], {"empty": 1})
 
 
 def test_options_that_cannot_be_are_the_recipes_mistake(tmp_path):

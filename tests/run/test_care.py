@@ -167,3 +167,36 @@ def test_memory_of_bad_records_is_bounded(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
     assert [r["bytes"] for r in rows] == [1_000_000] * 100
     assert (tmp_path / "bad.jsonl").stat().st_size < 100 * 100_000
+
+
+BROKEN = b"7z\xbc\xaf\x27\x1c\x00\x04" + b"\xff" * 500
+
+
+def sites(folder: Path, good: int, broken: int, **options: object) -> Path:
+    """A recipe over sites, each with a bad row among twelve, and archives that cannot be opened."""
+    pytest.importorskip("py7zr")
+    rows = [f'<row Id="{n}" PostTypeId="1" Title="T" Body="b" Score="{"x" if n == 1 else 1}" />\n' for n in range(1, 13)]
+    for n in range(good):
+        (folder / f"a{n}.example").mkdir()
+        (folder / f"a{n}.example" / "Posts.xml").write_text("<posts>\n" + "".join(rows) + "</posts>")
+    for n in range(broken):
+        (folder / f"b{n}.example.7z").write_bytes(BROKEN)
+    sources = {"sites": [{"read.stackexchange.Posts": {"paths": [str(folder)], "max_bad": 0.1, **options}}]}
+    return support.write_recipe(folder, folder, sources=sources, corpus=[], mix=None, tokens=None)
+
+
+def test_a_damaged_archive_among_good_ones_costs_itself(tmp_path: Path) -> None:
+    result = support.run(sites(tmp_path, good=2, broken=2), tmp_path / "out")
+    assert (result.rows[0].docs_out, result.rows[0].quarantined, result.rows[0].bad_files) == (22, 4, 2)
+    lines = [json.loads(line) for path in (tmp_path / "out/quarantine/sites").iterdir() for line in path.read_text().splitlines()]
+    assert sorted(line["where"] for line in lines if line.get("whole_file")) == ["sites/b0.example.7z:0", "sites/b1.example.7z:0"]
+
+
+def test_too_many_unreadable_files_are_told_by_the_first_of_them(tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match=r"nothing could be read of 2 files \(sites/b0.example.7z:0: no 7z archive.*max_bad_files is 1"):
+        support.run(sites(tmp_path, good=1, broken=2, max_bad_files=1), tmp_path / "out")
+
+
+def test_a_source_of_which_nothing_can_be_read_fails_the_run_whatever_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(BudgetError, match=r"nothing could be read at all, of 1 file \(sites/b0.example.7z:0: no 7z archive"):
+        support.run(sites(tmp_path, good=0, broken=1, max_bad_files=9), tmp_path / "out")
