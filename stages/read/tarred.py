@@ -58,13 +58,19 @@ def entries(file: IO[bytes], bounds: Bounds, resume: bool = False) -> Iterator[E
                 records = _records(stream.extension(header.size))
                 (shared if header.type == tarfile.XGLTYPE else own).update(records)
                 continue
+            entry = None
+            if header is not None and header.type != tarfile.DIRTYPE:
+                entry = _entry(stream, header, shared | own, place, bounds.largest)
+                if resume and entry.size > bounds.largest:
+                    raise Broken(f"an entry of {entry.size:,} bytes at byte {place:,}", "damaged")
         except Broken as broken:
             if not resume or stream.fault or stream.place - place < BLOCK:  # the compression, or the end
                 raise
             more, own = stream.resume(), {}
             if not more and not place:
                 raise
-            yield _lost(place, stream.place, broken.reason)
+            reason = broken.reason if broken.kind != "format" else "corrupt at byte 0"
+            yield _lost(place, stream.place, reason)
             if not more:
                 return
             continue
@@ -76,9 +82,9 @@ def entries(file: IO[bytes], bounds: Bounds, resume: bool = False) -> Iterator[E
             if not more:
                 return
             continue
-        known, own = shared | own, {}
-        if header.type != tarfile.DIRTYPE:
-            yield _entry(stream, header, known, place, bounds.largest)
+        own = {}
+        if entry is not None:
+            yield entry
         stream.finish()
 
 
@@ -159,7 +165,7 @@ class _Stream:
 
     def resume(self) -> bool:
         """Go on to the next block that is a header by its magic and its checksum; whether there is one."""
-        self.passed = False
+        self.passed, self.pending = False, 0
         while len(block := self.take(BLOCK)) == BLOCK:
             if block.startswith(MAGIC, MAGIC_AT) and is_tar(block):
                 self.found = block

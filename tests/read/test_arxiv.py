@@ -268,6 +268,15 @@ def test_a_damaged_extension_costs_no_more_than_itself(tmp_path: Path, ahead: by
     assert read(tmp_path, tar, 1024) == (rows, [bad], [])
 
 
+def test_a_size_that_no_paper_has_costs_that_paper(tmp_path: Path):
+    headers = {"size": "99999999999999999999"}
+    tar = bytearray(tar_of(MANY[:1], pax_headers=headers)[: 3 * 512]) + gzip.compress(b"x").ljust(512, b"\0") + tar_of(MANY[1:5])
+    rows, (bad,), _ = read(tmp_path, bytes(tar))
+    assert len(rows) == 4
+    assert "99,999,999,999,999,999,999 bytes" in bad.reason
+    assert read(tmp_path, bytes(tar), 1024) == (rows, [bad], [])
+
+
 def test_a_tar_behind_another_is_read(tmp_path: Path):
     rows, bad, _ = read(tmp_path, tar_of(MANY[:2]) + tar_of(MANY[2:5]))
     assert (len(rows), bad) == (5, [])
