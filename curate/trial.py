@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from curate import places, store
 from curate.barriers import Court, Entrant
-from curate.batch import Batch
+from curate.batch import Batch, Check
 from curate.build import build, find
 from curate.documents import Documents, bounded, read_documents
 from curate.errors import CurateError, RecipeError, StageError, printable
@@ -71,36 +71,47 @@ def report(name: str, file: str, settings: Sequence[str], documents: int, show: 
             f"{name} reads the column {missing[0]}, which {file} does not have; try it on a Parquet file of a run behind the stage that "
             "adds it (OUT/passes/SOURCE/...)"
         )
-    kept, failed, examples = 0, Counter[str](), dict[str, list[str]]()
+    kept, failed, lines, examples = 0, Counter[str](), Counter[str](), dict[str, list[str]]()
     verdict = _verdict(stage, batches) if isinstance(stage, Global) else None
     first = 0
     for batch in batches:
         try:
-            after, checks, _ = outcome(stage, batch, verdict.rows(first, len(batch)) if verdict else None)
+            after, checks, removed = outcome(stage, batch, verdict.rows(first, len(batch)) if verdict else None)
         except CurateError:
             raise
         except Exception as error:
             raise StageError(f"{name} failed at {batch['id'][0].as_py()} of {file} or after: {type(error).__name__}: {error}") from error
         first += len(batch)
+        if removed is not None:
+            lines.update(removed.by_rule)
         passed = np.ones(len(batch), np.bool_)
         for rule, check in checks.items():
             passed &= check.passed
             rows = np.flatnonzero(~check.passed)
             failed[rule] += len(rows)
             for row in rows[: max(0, show - len(examples.setdefault(rule, [])))].tolist():
-                fact = f"{check.value[row]:.4g} against {check.limit:.4g}: " if check.value is not None and check.limit is not None else ""
-                examples[rule].append(fact + _head(after, row))
+                examples[rule].append(_fact(check, row) + _head(after, row))
         kept += int(passed.sum())
         for column in stage.adds:
             for row in range(max(0, min(show - len(examples.setdefault(f"adds {column}", [])), len(after)))):
                 examples[f"adds {column}"].append(f"{after[column][row].as_py()!r}: {_head(after, row)}")
     total = sum(map(len, batches))
     _say(f"{stage.name}: {kept:,} of {total:,} kept ({kept / total:.1%})")
+    if +lines:
+        _say("lines that go: " + ", ".join(f"{rule} {n:,}" for rule, n in lines.most_common() if n))
     for rule, texts in examples.items():
         count = "" if rule.startswith("adds ") else f"  {failed[rule]:,} fail ({failed[rule] / total:.1%})"
         _say(f"\n{rule}{count}")
         for text in texts:
             _say(f"  - {text}")
+
+
+def _fact(check: Check, row: int) -> str:
+    """Why a document fails, where that is a number: whole ones in full."""
+    if check.value is None or check.limit is None:
+        return ""
+    found, limit = (f"{n:,.0f}" if float(n).is_integer() else f"{n:.4g}" for n in (check.value[row], check.limit))
+    return f"{found} against {limit}: "
 
 
 def _say(text: str) -> None:

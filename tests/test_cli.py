@@ -17,6 +17,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import punkt_tables
 import pytest
 import support
 
@@ -409,3 +410,11 @@ def test_a_reader_that_goes_away_is_no_error_of_ours() -> None:
     command = f"{sys.executable} -m curate.cli stages --schema | head -c 10"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
+
+
+def test_try_prints_whole_numbers_in_full_and_counts_lines_by_rule(tmp_path: Path) -> None:
+    file = tmp_path / "pages.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in ("no end mark\nnor here", "This line has enough words. " * 7000)))
+    said = curate("try", "c4.Clean", file, "--set", f"punkt={punkt_tables.write(tmp_path)}").stdout
+    assert "195,999 against 190,000: " in said
+    assert "lines that go: no_end_mark 2" in said

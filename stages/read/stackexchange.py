@@ -13,7 +13,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 import numpy as np
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from curate import store
 from curate.batch import Array
-from curate.errors import RecipeError
+from curate.errors import RecipeError, printable
 from curate.stage import Bad, Shard, Skip, Source
 from stages.read import sevenzip
 from stages.read import stackexchange_kernels as kernels
@@ -33,6 +33,7 @@ BLOCK = 4 << 20
 HEAD = 4 << 10  # bytes in which <posts> is looked for
 TAIL = 64  # bytes in which </posts> is
 LONGEST = 4 << 20  # bytes of a comment that is passed over
+MOST_DUMPS = 16  # that are read of one archive: each may cost unpacking it from its beginning
 LARGEST = 1 << 40  # bytes of a Posts.xml in an archive; Stack Overflow's has 100 GB
 MOST = 16_384  # rows that are looked at before a batch is made of them
 ATTRIBUTES = ("Id", "PostTypeId", "ParentId", "AcceptedAnswerId", "Score", "CreationDate", "Title", "Tags", "Body")
@@ -85,7 +86,7 @@ class Posts(Source):
 
     def read(self, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip]:
         file = shard.file
-        dump = _Dump(file.label, self.site or site_of(store.absolute(file.path)), self.max_row_bytes)
+        dump = _Dump(file.label, site := self.site or site_of(store.absolute(file.path)), self.max_row_bytes)
         if not file.path.lower().endswith(".7z"):
             with store.open_input(file.path) as opened:
                 yield from dump.read(opened, shard.low, shard.high, file.size)
@@ -95,10 +96,24 @@ class Posts(Source):
             if not found:
                 yield Skip("no_posts")  # a site's other tables: stackoverflow.com-Comments.7z
                 return
-            with sevenzip.open_member(file, found[0], Bounds(ratio=self.max_expansion, expanded=LARGEST)) as opened:
-                yield from dump.read(opened)
+            for number, name in enumerate(dict.fromkeys(found)):
+                if number == MOST_DUMPS:
+                    break
+                if len(found) > 1:
+                    plain = printable(name.encode("utf-8", "replace").decode())[:200]
+                    dump = _Dump(f"{file.label}:{plain}", self._site_in(plain) or site, self.max_row_bytes)
+                with sevenzip.open_member(file, name, Bounds(ratio=self.max_expansion, expanded=LARGEST)) as opened:
+                    for item in dump.read(opened):
+                        yield replace(item, whole_file=False) if isinstance(item, Bad) and len(found) > 1 else item
+            if left := len(found) - min(len(set(found)), MOST_DUMPS):
+                reason = f"{left:,} more Posts.xml in the archive: the first of each name is read, of {MOST_DUMPS} names"
+                yield Bad(f"{file.label}:#", reason)
         except Broken as broken:
-            yield Bad(f"{file.label}:{dump.base}", broken.reason, whole_file=not dump.base)
+            yield Bad(f"{dump.label}:{dump.base}", broken.reason, whole_file=dump.label == file.label and not dump.base)
+
+    def _site_in(self, name: str) -> str:
+        """The site of one Posts.xml of several in an archive: their posts have the same numbers."""
+        return self.site or name.rpartition("/")[0].rpartition("/")[2]
 
 
 def site_of(path: str) -> str:

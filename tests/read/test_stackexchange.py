@@ -341,6 +341,28 @@ def test_an_archive_is_read_as_its_posts_are(tmp_path):
     assert [row["id"].rpartition(":")[2] for row in rows] == [row["id"].rpartition(":")[2] for row in wanted]
 
 
+def test_every_dump_of_an_archive_is_read(tmp_path):
+    dump = HEAD + QUESTION + TAIL
+    path = archive(
+        tmp_path, "two.7z", {"a.example/Posts.xml": dump, "b.example/Posts.xml": dump, "Posts.xml": dump, "c/Posts.xml": "<none/>"}
+    )
+    rows, bad, _ = read(path)
+    begin = len(HEAD.encode()) + 2
+    assert [(row["id"], row["site"]) for row in rows] == [
+        (f"two.7z:a.example/Posts.xml:{begin}", "a.example"),
+        (f"two.7z:b.example/Posts.xml:{begin}", "b.example"),
+        (f"two.7z:Posts.xml:{begin}", "two"),
+    ]
+    assert [(b.place, b.whole_file) for b in bad] == [("two.7z:c/Posts.xml", False)]
+
+
+def test_no_archive_is_unpacked_without_end(tmp_path):
+    path = archive(tmp_path, "many.7z", {f"{n:02}/Posts.xml": HEAD + QUESTION + TAIL for n in range(18)})
+    rows, (bad,), _ = read(path)
+    assert len(rows) == 16
+    assert bad.reason.startswith("2 more Posts.xml in the archive")
+
+
 def test_an_archive_of_another_table_holds_no_posts(tmp_path):
     rows, bad, skipped = read(archive(tmp_path, "stackoverflow.com-Comments.7z", {"Comments.xml": "<comments/>"}))
     assert (rows, bad, skipped) == ([], [], {"no_posts": 1})
