@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -39,14 +39,15 @@ HASHES = (
 )  # fmt: skip
 MARKUP = (".md", ".markdown", ".rst", ".html", ".htm", ".xml", ".svg", ".txt", ".vue")
 OTHERS = (".asm", ".s", ".S", ".lisp", ".el", ".clj", ".scm", ".tex", ".sty", ".m", ".erl", ".f90", ".f", ".f03", ".f08", ".f77", ".f95")
-MENTIONS = ("copyright", "licens", "licenc", "©", "(c) 1", "(c) 2", "all rights reserved") + (
-    ("redistribution and use", "permission is hereby granted", "merchantability")  # of paragraphs that stand alone
-)
+MENTIONS = (
+    "copyright", "licens", "licenc", "©", "(c) 1", "(c) 2", "all rights reserved",
+    "redistribution and use", "permission is hereby granted", "merchantability",  # of paragraphs that stand alone
+)  # fmt: skip
 TOOLS = (  # what comments begin with that compilers and other tools read
     "-*-", "coding:", "coding=", "encoding:", "encoding=", "vim:", "vi:", "ex:", "go:", "+build", "@flow", "@noflow", "@ts-", "@jsx",
-    "<reference", "eslint", "jshint", "jslint", "prettier-", "frozen_string_literal", "warn_indent", "typed:", "rubocop:", "type:", "mypy:", "pyright:",
-    "pylint:", "flake8:", "ruff:", "noqa", "isort:", "fmt:", "yapf:", "cython:", "distutils:", "syntax=", "syntax =", "shellcheck",
-    "luacheck", "swift-tools-version", "clang-format", "nolint", "!tex",
+    "<reference", "eslint", "jshint", "jslint", "prettier-", "frozen_string_literal", "warn_indent", "typed:", "rubocop:", "type:", "mypy:",
+    "pyright:", "pylint:", "flake8:", "ruff:", "noqa", "isort:", "fmt:", "yapf:", "cython:", "distutils:", "syntax=", "syntax =",
+    "shellcheck", "luacheck", "swift-tools-version", "clang-format", "nolint", "!tex",
 )  # fmt: skip
 DIRECTIVES = ("include", "define", "ifdef", "ifndef", "pragma", "undef", "endif")
 
@@ -103,6 +104,8 @@ class Header(Transform):
     `redpajama`, bug for bug: the first block comment anywhere, if it says copyright, else all lines at the top that are empty or begin with
     `//`, `#` or `--`, shebangs, `#include` and headings among them.
     """
+
+    version: ClassVar[int] = 2
 
     mode: Literal["paper", "redpajama"] = "paper"  # ours: the paper says headers; RedPajama's rule eats #include
 

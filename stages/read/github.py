@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from glob import glob
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -51,6 +51,7 @@ class Repositories(Source):
     """
 
     tables = ("licences",)
+    version: ClassVar[int] = 2
 
     paths: tuple[str, ...]  # folders, archives and patterns; of a remote store archives only
     encoding: Literal["utf-8", "latin-1"] = "utf-8"  # ours: what is not UTF-8 is binary, as in BigQuery's export; or read as Latin-1

@@ -200,6 +200,48 @@ def test_metadata_decide_where_there_is_no_licence_file(tmp_path: Path, name: st
     assert found.evidence[0]["verdict"] == ("declared" if expression else "no_licence")
 
 
+@pytest.mark.parametrize(
+    ("licence", "declared", "expression"),
+    [
+        (MIT, "GPL-3.0-only", "GPL-3.0-only AND MIT"),
+        (MIT, "GPLv3", "GPL-3.0-only AND MIT"),
+        (MIT, "MIT OR Apache-2.0", "MIT"),
+        (licence("LGPL-2.1-only"), "LGPL-2.1-or-later", "LGPL-2.1-or-later"),
+        ("Apache 2.0\n", "Apache-2.0", "Apache-2.0"),
+        ("See the file COPYING of the project.\n", "MIT", "MIT"),
+        ("", "MIT", "MIT"),
+        ("GPL v3\n", "MIT", "GPL-3.0-only AND MIT"),
+        ("All of this is ours, not yours.\n", "MIT", f"{UNMATCHED} AND MIT"),
+        ("Apache 2.0\n", "", UNMATCHED),
+    ],
+)
+def test_metadata_beside_a_licence_file_narrow_it_and_decide_where_it_only_points(
+    tmp_path: Path, licence: str, declared: str, expression: str
+) -> None:
+    found = read(folder(tmp_path / "r", {"LICENSE": licence, "package.json": json.dumps({"license": declared}), "a.js": "1\n"}))
+    assert keys(found.licences()["a.js"] or "") == keys(expression)
+    classifier = "Classifier: License :: OSI Approved :: GNU Affero General Public License v3 or later (AGPLv3+)\n"
+    assert licences.declared("metadata", classifier.encode()) == "AGPL-3.0-or-later"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expression"),
+    [
+        ("license_tool-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nthis must not count\n", "MIT"),
+        ("licenses/README.md", "These must not count.\n", "MIT"),
+        ("licenses/CODE_OF_CONDUCT.md", "You must be kind.\n", "MIT"),
+        ("licenses/CHANGELOG.rst", "No more.\n", "MIT"),
+        ("COPYRIGHT", "Copyright 2020 Jane Roe and others\n\nJane Roe\nJohn Doe\n", "MIT"),
+        ("COPYRIGHT", GPL, "GPL-3.0-only AND MIT"),
+        ("COPYRIGHT.txt", "You must not use this but for study.", f"{UNMATCHED} AND MIT"),
+        ("COPYING", GPL, "GPL-3.0-only AND MIT"),
+    ],
+)
+def test_files_that_are_evidence_beside_a_licence(tmp_path: Path, name: str, text: str, expression: str) -> None:
+    found = read(folder(tmp_path / "r", {"LICENSE": MIT, "a.py": "1\n", name: text}))
+    assert found.licences()["a.py"] == expression
+
+
 def test_metadata_of_a_part_narrow_the_licence_above(tmp_path: Path) -> None:
     files = {"LICENSE": MIT, "part/package.json": '{"license": "GPL-3.0-only"}', "part/a.js": "1\n", "b.js": "2\n"}
     found = read(folder(tmp_path / "r", files)).licences()
