@@ -48,6 +48,7 @@ class Repositories(Source):
 
     A folder that holds files is a repository; one that holds only folders and archives holds repositories. GitHub's zip files, source
     distributions, wheels and npm packages are archives; in a folder of installed Python packages each distribution is a repository.
+    In the evidence a repository is called as in document ids, where `good.zip` and `good.tar.gz` are two.
     """
 
     tables = ("licences",)
@@ -80,7 +81,7 @@ class Repositories(Source):
         home = _Home(shard.file, self.paths)
         told = home.members(EVIDENCE, home.noted(licences.is_evidence))
         evidence = [looked.below(home.top) for looked in licences.look(told, self.min_score)]
-        yield Evidence("licences", licences.table(home.repository, evidence))
+        yield Evidence("licences", licences.table(shard.file.label, evidence))
         verdicts = licences.verdicts(evidence)
         rows = Rows([(name, pa.float32()) if name == "licence_score" else name for name in self.adds])
         top = home.top
@@ -189,7 +190,7 @@ def _root(patterns: Sequence[str], path: str) -> str:
 
 def _below(path: str) -> Iterator[str]:
     if not os.path.isdir(path):
-        if is_archive(path):
+        if is_archive(path) and os.path.isfile(path):  # a pipe would be waited for
             yield path
         return
     with os.scandir(path) as entries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
 import zipfile
 from collections import Counter
@@ -409,6 +410,25 @@ def test_damaged_archive_costs_its_rest_and_a_text_file_is_none(tmp_path: Path) 
     assert "r/0.py".removeprefix("r/") in found.licences()
 
 
+def test_pipe_named_as_an_archive_is_none_and_what_cannot_be_read_is_a_bad_record(tmp_path: Path) -> None:
+    folder(tmp_path / "all" / "r", {"a.py": "1\n"})
+    os.mkfifo(tmp_path / "all" / "pipe.zip")
+    with pytest.raises(RecipeError, match="no repository"):
+        Repositories(paths=(str(tmp_path / "all" / "pipe.zip"),)).shards(1)
+    (tmp_path / "all" / "mem.tar").symlink_to("/proc/self/mem")
+    found = Found(Repositories(paths=(str(tmp_path / "all" / "*"),)))
+    assert [row["path"] for row in found] == ["a.py"]
+    assert [(bad.place, bad.whole_file) for bad in found.bad] == [("mem.tar:#0", False)]
+    assert "cannot be read" in found.bad[0].reason
+
+
+def test_archives_of_one_name_are_two_in_the_evidence(tmp_path: Path) -> None:
+    folder(tmp_path, {"good.zip": zipped({"LICENSE": MIT}), "good.tar.gz": tar({"LICENSE": GPL})})
+    found = read(tmp_path)
+    assert [(e["repository"], e["expression"]) for e in found.evidence] == [("good.tar.gz", "GPL-3.0-only"), ("good.zip", "MIT")]
+    assert {row["id"].partition(":")[0] for row in found} == {"good.tar.gz", "good.zip"}
+
+
 def test_nothing_to_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path, message in ((tmp_path / "empty", "no repository"), (tmp_path / "gone", "nothing matches")):
@@ -443,7 +463,7 @@ def test_run_keeps_permitted_code_once_and_its_evidence(tmp_path: Path) -> None:
     evidence = pq.read_table(out / "evidence" / "github" / "licences").to_pylist()
     assert {(e["repository"], e["expression"], e["verdict"]) for e in evidence} == {
         ("a", None, "no_licence"),
-        ("a-0", "GPL-3.0-only", "matched"),
+        ("a-0.zip", "GPL-3.0-only", "matched"),
         ("a-1", "MIT", "matched"),
         ("b", "MIT", "matched"),
     }
