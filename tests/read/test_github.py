@@ -19,6 +19,7 @@ import pytest
 import support
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from curate.errors import RecipeError
 from curate.stage import Bad, Evidence, Skip, Source
@@ -531,6 +532,22 @@ def test_bigquery_export_has_its_columns_and_counts_what_has_no_content(tmp_path
     assert json.loads(row["languages"]) == ROW["language"]
     assert found.skipped == {"no_content": 2, "binary": 1}
     assert not found.bad
+
+
+@pytest.mark.parametrize("rows", [3, 1500])
+def test_bigquery_rows_of_which_none_has_the_content_are_bad(tmp_path: Path, rows: int) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({**ROW, "content": None}) + "\n" + (json.dumps(ROW) + "\n") * (rows - 1))
+    assert Found(BigQuery(paths=(str(tmp_path),))).skipped == {"no_content": 1}
+    found = Found(BigQuery(paths=(str(tmp_path),), content="contents"))
+    assert not found.rows
+    assert [bad.whole_file for bad in found.bad] == ([False] * 3 if rows == 3 else [True])
+    assert "contents" in found.bad[0].reason
+
+
+@pytest.mark.parametrize("options", [{"largest": 0}, {"min_score": 1.5}, {"min_score": 0.0}])
+def test_bounds_of_a_recipe_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Repositories).validate_python({"paths": ("x",), **options})
 
 
 def test_bigquery_parquet_of_the_contents_table_alone_is_read(tmp_path: Path) -> None:
