@@ -14,16 +14,17 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from curate.batch import Array, Batch, Check, Mask, at_least, at_most
 from curate.errors import RecipeError
 from curate.stage import Checks, Filter, Model, Transform
 from stages import code_kernels as kernels
-from stages.spdx import keys, permits
+from stages.spdx import is_listed, keys, parsed, permits
 
 SUFFIXES = (  # RedPajama's list of what a path may end with; upper and lower case differ
     ".asm", ".bat", ".cmd", ".c", ".h", ".cs", ".cpp", ".hpp", ".c++", ".h++", ".cc", ".hh", ".C", ".H", ".cmake", ".css",
@@ -39,14 +40,15 @@ HASHES = (
 )  # fmt: skip
 MARKUP = (".md", ".markdown", ".rst", ".html", ".htm", ".xml", ".svg", ".txt", ".vue")
 OTHERS = (".asm", ".s", ".S", ".lisp", ".el", ".clj", ".scm", ".tex", ".sty", ".m", ".erl", ".f90", ".f", ".f03", ".f08", ".f77", ".f95")
-MENTIONS = ("copyright", "licens", "licenc", "©", "(c) 1", "(c) 2", "all rights reserved") + (
-    ("redistribution and use", "permission is hereby granted", "merchantability")  # of paragraphs that stand alone
-)
+MENTIONS = (
+    "copyright", "licens", "licenc", "©", "(c) 1", "(c) 2", "all rights reserved",
+    "redistribution and use", "permission is hereby granted", "merchantability",  # of paragraphs that stand alone
+)  # fmt: skip
 TOOLS = (  # what comments begin with that compilers and other tools read
     "-*-", "coding:", "coding=", "encoding:", "encoding=", "vim:", "vi:", "ex:", "go:", "+build", "@flow", "@noflow", "@ts-", "@jsx",
-    "<reference", "eslint", "jshint", "jslint", "prettier-", "frozen_string_literal", "warn_indent", "typed:", "rubocop:", "type:", "mypy:", "pyright:",
-    "pylint:", "flake8:", "ruff:", "noqa", "isort:", "fmt:", "yapf:", "cython:", "distutils:", "syntax=", "syntax =", "shellcheck",
-    "luacheck", "swift-tools-version", "clang-format", "nolint", "!tex",
+    "<reference", "eslint", "jshint", "jslint", "prettier-", "frozen_string_literal", "warn_indent", "typed:", "rubocop:", "type:", "mypy:",
+    "pyright:", "pylint:", "flake8:", "ruff:", "noqa", "isort:", "fmt:", "yapf:", "cython:", "distutils:", "syntax=", "syntax =",
+    "shellcheck", "luacheck", "swift-tools-version", "clang-format", "nolint", "!tex",
 )  # fmt: skip
 DIRECTIVES = ("include", "define", "ifdef", "ifndef", "pragma", "undef", "endif")
 
@@ -62,8 +64,11 @@ class Licence(Filter):
         return ("licence",)
 
     def check(self) -> None:
+        if not self.licences:
+            raise RecipeError(f"{self.name}.licences: without any, no file is kept")
         for licence in self.licences:
-            if len(keys(licence)) != 1:
+            tree = parsed(licence)
+            if tree is None or len(keys(licence)) != 1 or not is_listed(tree):
                 raise RecipeError(f"{self.name}.licences: {licence!r} is no SPDX identifier, such as MIT or BSD-3-Clause")
 
     def keep(self, batch: Batch) -> Checks:
@@ -104,6 +109,8 @@ class Header(Transform):
     `//`, `#` or `--`, shebangs, `#include` and headings among them.
     """
 
+    version: ClassVar[int] = 2
+
     mode: Literal["paper", "redpajama"] = "paper"  # ours: the paper says headers; RedPajama's rule eats #include
 
     @property
@@ -126,9 +133,9 @@ class Header(Transform):
 class Heuristics(Filter):
     """Lengths of lines (those of str.splitlines) and the share of alphanumeric characters, of the text without its header."""
 
-    max_line: int = 1000  # characters; RedPajama, after codeparrot
-    max_mean_line: float = 100.0  # likewise
-    min_alphanumeric: float = 0.25  # likewise: share of characters that str.isalnum accepts
+    max_line: Annotated[int, Field(ge=1)] = 1000  # characters; RedPajama, after codeparrot
+    max_mean_line: Annotated[float, Field(gt=0)] = 100.0  # likewise
+    min_alphanumeric: Annotated[float, Field(ge=0, le=1)] = 0.25  # likewise: share of characters that str.isalnum accepts
     mean: Literal["all", "lines"] = "all"  # RedPajama: all characters by lines; codeparrot: without those that end lines
     suffixes: tuple[str, ...] = SUFFIXES  # RedPajama's; empty: of any name
 
@@ -154,7 +161,7 @@ class LettersPerToken(Filter):
     """Letters (str.isalpha) for each token of a tokenizer; few are data, hashes and keys rather than code."""
 
     tokenizer: Model  # tokenizer.json or a SentencePiece model; RedPajama: that of pythia-6.9b-deduped
-    least: float = 1.5  # RedPajama, github_run_filter
+    least: Annotated[float, Field(ge=0)] = 1.5  # RedPajama, github_run_filter
     characters: Literal["letters", "all"] = "letters"  # RedPajama; codeparrot: all
 
     def keep(self, batch: Batch) -> Checks:
@@ -166,6 +173,12 @@ class LettersPerToken(Filter):
     def check(self) -> None:
         if not self.tokenizer.name and not os.path.exists(self._file):
             raise RecipeError(f"{self.name}.tokenizer: no file {self._file}; name a tokenizer.json or a SentencePiece .model")
+        if not self.tokenizer.name:
+            try:
+                self._count(["a"])
+            except Exception as error:  # the libraries have no kind of their own
+                message = f"{self._file} is no tokenizer.json and no SentencePiece model: {str(error)[:200]}"
+                raise RecipeError(f"{self.name}.tokenizer: {message}") from None
 
     @property
     def _file(self) -> str:
@@ -203,12 +216,12 @@ class Generated(Filter):
     says: tuple[str, ...] = (  # codeparrot's first three; ours: the others
         "auto-generated", "autogenerated", "automatically generated", "@generated", "do not edit",
     )  # fmt: skip
-    lines: int = 5  # of the top; codeparrot
+    lines: Annotated[int, Field(ge=1)] = 5  # of the top; codeparrot
     names: tuple[str, ...] = (  # ours: what a path may end with
         "_pb2.py", "_pb2_grpc.py", ".pb.go", ".pb.cc", ".pb.h", ".min.js", ".min.css", ".designer.cs", ".Designer.cs", "package-lock.json",
         "yarn.lock", "Cargo.lock", "poetry.lock", "Pipfile.lock", "go.sum", "npm-shrinkwrap.json", ".bundle.js", ".snap",
     )  # fmt: skip
-    minified: float = 110.0  # mean length of the lines of .js and .css; GitHub's linguist
+    minified: Annotated[float, Field(gt=0)] = 110.0  # mean length of the lines of .js and .css; GitHub's linguist
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from glob import glob
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from curate import store
 from curate.errors import RecipeError
@@ -35,6 +36,7 @@ RENAMED = {"license": "licence", "id": "blob", "language": "languages"}  # `id` 
 PRUNED = (".git", ".hg", ".svn", ".bzr", "CVS", "__pycache__", ".tox", ".venv")
 LEFT_OUT = {"link": "link", "special": "special", "large": "too_large"}  # refusals that are no damage
 EVIDENCE = Bounds(largest=1 << 20)
+SURE = 1000  # rows without content in front of any with: the field has another name
 CONFIG, RECORD = 64 << 10, 64 << 20  # bytes of .git/config and of RECORD
 REMOTE = re.compile(r"url[ \t]{0,9}=[ \t]{0,9}\S{0,99}github\.com[:/]([\w.-]+/[\w.-]+?)(?:\.git)?/?\s*$", re.MULTILINE)
 BRANCH = re.compile(r"(?:ref:\s*refs/heads/)?([\w./-]+)\s*")
@@ -48,14 +50,18 @@ class Repositories(Source):
 
     A folder that holds files is a repository; one that holds only folders and archives holds repositories. GitHub's zip files, source
     distributions, wheels and npm packages are archives; in a folder of installed Python packages each distribution is a repository.
+    In the evidence a repository is called as in document ids, where `good.zip` and `good.tar.gz` are two.
     """
 
     tables = ("licences",)
+    version: ClassVar[int] = 2
 
     paths: tuple[str, ...]  # folders, archives and patterns; of a remote store archives only
     encoding: Literal["utf-8", "latin-1"] = "utf-8"  # ours: what is not UTF-8 is binary, as in BigQuery's export; or read as Latin-1
-    largest: int = 1 << 20  # bytes of a file; BigQuery's export has no content for larger ones
-    min_score: float = 0.8  # ours: share of a licence file's words that known licences account for, below which the rest may be terms
+    largest: Annotated[int, Field(ge=1, le=1 << 30)] = 1 << 20  # bytes of a file; BigQuery's export has no content for larger ones
+    min_score: Annotated[float, Field(gt=0, le=1)] = (
+        0.8  # ours: share of a licence file's words that known licences have; below, the rest may be terms
+    )
 
     @property
     def adds(self) -> tuple[str, ...]:
@@ -79,7 +85,7 @@ class Repositories(Source):
         home = _Home(shard.file, self.paths)
         told = home.members(EVIDENCE, home.noted(licences.is_evidence))
         evidence = [looked.below(home.top) for looked in licences.look(told, self.min_score)]
-        yield Evidence("licences", licences.table(home.repository, evidence))
+        yield Evidence("licences", licences.table(shard.file.label, evidence))
         verdicts = licences.verdicts(evidence)
         rows = Rows([(name, pa.float32()) if name == "licence_score" else name for name in self.adds])
         top = home.top
@@ -188,7 +194,7 @@ def _root(patterns: Sequence[str], path: str) -> str:
 
 def _below(path: str) -> Iterator[str]:
     if not os.path.isdir(path):
-        if is_archive(path):
+        if is_archive(path) and os.path.isfile(path):  # a pipe would be waited for
             yield path
         return
     with os.scandir(path) as entries:
@@ -248,18 +254,35 @@ class BigQuery(Source):
         return [replace(shard, file=file) for file in found for shard in self._reader(file.path).shards(target)]
 
     def read(self, shard: Shard) -> Iterator[pa.RecordBatch | Bad | Skip]:
-        """The rows of one part; those without content, and those marked as binary, are counted."""
+        """The rows of one part; those without content, and those marked as binary, are counted. Rows of which none has any are bad."""
+        held: list[Bad] | None = []  # until one has content
+        absent = 0
         for item in self._reader(shard.file.path).read(shard):
             if isinstance(item, Bad):
-                absent = (f"{self.content} is missing or null", "text is null")  # a binary or very large blob, as the two readers say it
-                yield Skip("no_content") if item.reason in absent else item
+                if item.reason not in (f"{self.content} is missing or null", "text is null"):  # as the two readers say it
+                    yield item
+                elif held is None or len(held) == SURE:
+                    absent += 1
+                else:
+                    held.append(item)
                 continue
+            absent += len(held or ())
+            held = None
+            if absent:
+                yield Skip("no_content", absent)  # binary or very large blobs
+                absent = 0
             batch = _all_fields(item)
             binary = pc.fill_null(pc.equal(batch["binary"], "true"), False)
             if count := pc.sum(binary).as_py():
                 yield Skip("binary", count)
             batch = batch.drop_columns(["binary"])
             yield batch.filter(pc.invert(binary)) if count else batch
+        if absent:
+            yield Skip("no_content", absent)
+        if held and len(held) == SURE:
+            yield Bad(shard.file.label, f"none of {SURE + absent:,} rows has a field {self.content}", held[0].raw, whole_file=True)
+        else:
+            yield from held or ()
 
     def _reader(self, path: str) -> Jsonl | Parquet:
         """What reads a file, told by its first bytes."""

@@ -67,7 +67,7 @@ class Matcher:
 
     def __call__(self, text: str) -> dict[str, Any]:
         """{licences, score, by: "likeness", "text" or "notice", words: how many, restricts: whether
-        it may say more than they, or less}."""
+        it may say more than they, or less, terms: whether any word may make terms}."""
         text = text.replace("\r", "\n")
         found = words(text)
         total = sum(found.values())
@@ -82,7 +82,14 @@ class Matcher:
             expected += self.texts.get(key, Counter()) + self.headers.get(key, Counter())
         left = found - expected
         score = 1 - sum(left.values()) / total if total and licences else 0.0
-        return {"licences": licences, "score": round(score, 4), "by": by, "words": total, "restricts": restricts}
+        return {
+            "licences": licences,
+            "score": round(score, 4),
+            "by": by,
+            "words": total,
+            "restricts": restricts,
+            "terms": not TERMS.isdisjoint(WORD.findall(text.lower())),
+        }
 
     def _differs(self, text: str, licences: list[str]) -> bool:
         """Whether the text may say more than these licences, or less: it must have their words in their order."""

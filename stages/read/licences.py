@@ -37,18 +37,25 @@ GNU = re.compile(  # of the words of a text: what puts a file under one of GNU's
 MOZILLA = re.compile(r"\b(?:terms|under|licen[cs]e[ds]?)\b(?: \w+){0,4}? (?:mozilla public licen[cs]e|mpl)(?: version)?(?: v)? ?v?([12])?")
 LATER = re.compile(r"\bor (?:\w+ ){0,5}(?:later|newer|higher)\b")
 LONGEST = 64_000  # bytes of a licence file; longer ones quote those of dozens of parts
+MOST_NAMED = 80  # characters of the name of a licence
 MOST = 20_000  # files of one repository that are looked at
 SECONDS, MEMORY = 60.0, 1 << 30  # of processor time for a text: real ones take 7 at most; of address space
 CODE = re.compile(
     r"\.(py[a-z]?|[jt]sx?|[cm]js|json|go|c|h|cc|cpp|hpp|cs|java|kt|rb|rs|php|pl|sh|xml|html?|css|ya?ml|toml|png|svg|pdf|csv|tsv|ini|cfg|in|lock|po)$"
 )
-NAME = re.compile(r"(?:un)?licen[cs]es?\b|copying\b|.*[-_.]licen[cs]e(?:\.(?:txt|md|rst))?$|(?:un)?licen[cs]e_")
+NAME = re.compile(
+    r"(?:un)?licen[cs]es?\b|copying\b|copyright(?:\.(?:txt|md|rst))?$|.*[-_.]licen[cs]e(?:\.(?:txt|md|rst))?$|(?:un)?licen[cs]e_"
+)
 THIRD_PARTY = re.compile(r"third[-_ ]?part|3rd[-_ ]?part")
-NO_LICENCE = re.compile(r"header|template|authors|notice|contributors|thanks|patents")
-POINTER = 120  # words of a text that holds no licence: it says which other file does
+NO_LICENCE = re.compile(
+    r"header|template|authors|notice|contributors|contributing|conduct|thanks|patents|\.about$|^(?:readme|changes|changelog|history|news)\b(?!.*licen[cs]e)"
+)
+POINTER = 120  # words of a text that holds no licence, and no terms: it says which other file does, or names one
+LICENCES = re.compile(r"licen[cs]es?")  # a folder of licence files
 FOLDER = re.compile(r"licen[cs]es?|.*\.(?:dist|egg)-info|meta-inf")  # speaks for the folder that it is in
 METADATA = ("metadata", "pkg-info", "package.json", "pyproject.toml", "cargo.toml")
 CLASSIFIERS = {"MIT License": "MIT", "ISC License (ISCL)": "ISC", "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0"}  # that tell which
+GNU_CLASSIFIER = re.compile(r"GNU .*\(([AL]?GPLv[0-9]\+?)\)")
 NAMED = {
     "mit license": "MIT",
     "the mit license": "MIT",
@@ -70,7 +77,7 @@ SCHEMA = pa.schema(
 
 
 class Looked(NamedTuple):
-    """One file that was looked at. `verdict` is matched, partial, unknown, unreadable, pointer, third_party, declared or lost."""
+    """One file that was looked at. `verdict` is matched, partial, unknown, unreadable, pointer, notice, third_party, declared or lost."""
 
     folder: str
     file: str
@@ -103,7 +110,7 @@ def is_evidence(name: str) -> bool:
         return base != "metadata" or bool(folders and folders[-1].endswith(".dist-info"))
     if CODE.search(base) or NO_LICENCE.search(base):
         return False
-    return bool(NAME.match(base)) or bool(folders and FOLDER.fullmatch(folders[-1]) and folders[-1].startswith("licen"))
+    return bool(NAME.match(base)) or bool(folders and LICENCES.fullmatch(folders[-1]))
 
 
 def look(found: Iterable[Member | Refused], min_score: float) -> list[Looked]:
@@ -132,6 +139,8 @@ def look(found: Iterable[Member | Refused], min_score: float) -> list[Looked]:
             result = _matched(digest, member.data)
             failed = isinstance(result, Failed)
             looked = looked if isinstance(result, Failed) else _judged(looked, result, min_score)
+            if looked.verdict == "pointer" and (named := _named(member.data.decode("utf-8", "replace"))):
+                looked = looked._replace(expression=named)
         out.append(looked)
     return out
 
@@ -144,7 +153,9 @@ def _folder(name: str) -> str:
 def _judged(looked: Looked, result: dict[str, Any], min_score: float) -> Looked:
     names, score = result["licences"], result["score"]
     whole = bool(names) and score >= min_score and not result["restricts"]
-    verdict = "matched" if whole else "partial" if names else "unknown" if result["words"] > POINTER else "pointer"
+    verdict = "matched" if whole else "partial" if names else "unknown" if result["words"] > POINTER or result["terms"] else "pointer"
+    if not names and looked.file.rpartition("/")[2].lower().startswith("copyright") and not result["terms"]:
+        verdict = "notice"  # whose it is
     verdict = looked.verdict if looked.verdict == "third_party" else verdict
     expression = " AND ".join(names if whole else [*names, UNMATCHED])
     return looked._replace(expression=expression, score=score, matched_by=result["by"] or None, verdict=verdict)
@@ -169,31 +180,48 @@ def _matched(digest: str, data: bytes) -> dict[str, Any] | Failed:
 def verdicts(evidence: Iterable[Looked]) -> dict[str, Verdict]:
     """By folder, of those that have evidence of their own; the root is ""."""
     files: dict[str, list[Looked]] = {}
-    said: dict[str, Looked] = {}
+    said: dict[str, list[Looked]] = {}
     for looked in evidence:
         if looked.verdict == "lost":
             return {}
         if looked.verdict == "declared":
-            said.setdefault(looked.folder, looked)
-        elif looked.verdict != "third_party":
+            said.setdefault(looked.folder, []).append(looked)
+        elif looked.verdict not in ("third_party", "notice"):
             files.setdefault(looked.folder, []).append(looked)
-    out = {folder: _of_files(held, said.get(folder)) for folder, held in files.items()}
-    for folder, looked in sorted(said.items()):
+    out = {folder: _of_files(held, said.get(folder, [])) for folder, held in files.items()}
+    for folder, declarations in sorted(said.items()):
         if folder not in files:
             above = of_folder(folder, out)
-            both = [e for e in (above.expression, looked.expression) if e]
-            out[folder] = Verdict(conjunction(both), above.score, above.file or looked.file)
+            both = [above.expression] if above.expression else []
+            out[folder] = Verdict(conjunction([*both, *_expressions(declarations)]), above.score, above.file or declarations[0].file)
     return out
 
 
-def _of_files(files: Sequence[Looked], said: Looked | None) -> Verdict:
-    """Of those that lie least deep: a folder `LICENSES` beside a file `LICENSE` holds those of parts."""
+def _expressions(found: Sequence[Looked]) -> list[str]:
+    return [looked.expression or UNMATCHED for looked in found]
+
+
+def _family(expression: str) -> frozenset[str]:
+    """What an expression names, without which versions of it: one text stands for `-only` and `-or-later`."""
+    return frozenset(re.sub(r"-only$|-or-later$|\+$", "", key) for key in keys(expression))
+
+
+def _of_files(files: Sequence[Looked], said: Sequence[Looked]) -> Verdict:
+    """Of those that lie least deep: a folder `LICENSES` beside a file `LICENSE` holds those of parts.
+
+    Metadata beside them choose between the same licences, decide where the files only point, and narrow where they name others.
+    """
     depth = min(looked.file.count("/") for looked in files)
     least = [looked for looked in files if looked.file.count("/") == depth]
     least = [looked for looked in least if looked.verdict != "pointer"] or least
-    expression = conjunction([looked.expression or UNMATCHED for looked in least])
-    if said and said.expression and keys(said.expression) == keys(expression):
-        expression = said.expression
+    if said and all(looked.verdict == "pointer" for looked in least):
+        least = [*(looked for looked in least if looked.expression != UNMATCHED), *said]  # one that names a licence counts
+        return Verdict(conjunction(_expressions(least)), None, least[0].file)
+    expression = conjunction([UNMATCHED if looked.verdict == "pointer" else looked.expression or UNMATCHED for looked in least])
+    if said:
+        declared = conjunction(_expressions(said))
+        same = _family(declared) == _family(expression)
+        expression = declared if same else conjunction([expression, declared])
     return Verdict(expression, min(looked.score or 0.0 for looked in least), least[0].file)
 
 
@@ -261,18 +289,26 @@ def table(repository: str, evidence: Sequence[Looked]) -> pa.RecordBatch:
 def declared(base: str, data: bytes) -> str | None:
     """The expression that metadata declare, if it names licences of the SPDX list only."""
     for value in _values(base, data[:LONGEST]):
-        text = value.strip() if isinstance(value, str) else ""
-        text = NAMED.get(text.lower(), text.replace("/", " OR "))
-        if (tree := parsed(text)) is not None and is_listed(tree):
-            return str(tree)
+        if expression := _named(value) if isinstance(value, str) else None:
+            return expression
     return None
+
+
+def _named(text: str) -> str | None:
+    """The licence that a few words name."""
+    text = text.strip()
+    tree = parsed(NAMED.get(text.lower(), text.replace("/", " OR ")))
+    if tree is not None and is_listed(tree):
+        return str(tree)
+    return gnu_or_mozilla(f"license: {text}") if len(text) <= MOST_NAMED else None
 
 
 def _values(base: str, data: bytes) -> list[Any]:
     with suppress(ValueError, RecursionError, KeyError, AttributeError, TypeError):
         if base in ("metadata", "pkg-info"):
             headers = BytesHeaderParser().parsebytes(data)
-            classifiers = [CLASSIFIERS.get(str(c).rpartition(" :: ")[2], "") for c in headers.get_all("Classifier", [])]
+            last = [str(c).rpartition(" :: ")[2] for c in headers.get_all("Classifier", [])]
+            classifiers = [_named(gnu[1]) if (gnu := GNU_CLASSIFIER.fullmatch(c)) else CLASSIFIERS.get(c) for c in last]
             return [headers.get("License-Expression"), headers.get("License"), " AND ".join(filter(None, classifiers))]
         if base == "package.json":
             licence = json.loads(data).get("license")

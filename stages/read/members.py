@@ -101,8 +101,13 @@ def members(
     if os.path.isdir(file.path):
         yield from _judged(_tree(file.path, bounds or Bounds()), file.label, bounds or Bounds(), wanted, prune)
     else:
-        with store.open_input(file.path) as opened:
-            yield from members_in(opened, file.label, bounds, wanted=wanted, prune=prune)
+        try:
+            with store.open_input(file.path) as opened:
+                yield from members_in(opened, file.label, bounds, wanted=wanted, prune=prune)
+        except OSError as error:
+            if store.is_remote(file.path):  # the network's fault, and not that of the file
+                raise
+            yield Refused(f"{file.label}:#0", f"cannot be read: {error.strerror or error}", kind="damaged")
 
 
 def members_in(
@@ -118,10 +123,10 @@ def members_in(
 
     bounds = bounds or Bounds()
     file = io.BytesIO(data) if isinstance(data, bytes) else data
-    head = file.read(len(ZIP[0]))
+    head = file.read(RAW)
     file.seek(0)
-    entries = (zipped if head in ZIP else tarred).entries(file, bounds)
-    yield from _judged(entries, label, bounds, wanted, prune)
+    entries = (zipped if head.startswith(ZIP) else tarred).entries(file, bounds)
+    yield from _judged(entries, label, bounds, wanted, prune, head)
 
 
 def files_in(
@@ -182,7 +187,12 @@ def clean_name(name: str) -> str:
 
 
 def _judged(
-    entries: Iterator[Entry], label: str, bounds: Bounds, wanted: Callable[[str], bool] | None, prune: tuple[str, ...]
+    entries: Iterator[Entry],
+    label: str,
+    bounds: Bounds,
+    wanted: Callable[[str], bool] | None,
+    prune: tuple[str, ...],
+    head: bytes = b"",
 ) -> Iterator[Member | Refused]:
     """Members out of entries, until the archive is Broken."""
     seen: dict[str, int] = {}
@@ -217,7 +227,7 @@ def _judged(
             mtime = entry.mtime if entry.mtime is not None and 0 <= entry.mtime < YEAR_10000 else None
             yield Member(name, f"{name}+{again}" if again else name, len(data), mtime, data)
     except Broken as broken:
-        yield Refused(f"{label}:#{number}", broken.reason, whole_file=number == 0, kind=broken.kind)
+        yield Refused(f"{label}:#{number}", broken.reason, b"" if number else head, whole_file=number == 0, kind=broken.kind)
 
 
 def _tree(folder: str, bounds: Bounds) -> Iterator[Entry]:

@@ -134,7 +134,7 @@ class _Stream:
     def _more(self) -> bool:
         """Whether there is another block."""
         try:
-            self.held, self.at = next(self.blocks, b""), 0
+            self.held, self.at = next(filter(None, self.blocks), b""), 0  # an empty one may stand before a fault
         except Corrupt as error:
             self.held, self.at, self.fault = b"", 0, str(error)
         size = self.offset + len(self.held)
@@ -152,7 +152,8 @@ class _Stream:
             header = _parse(block)
         except tarfile.HeaderError as error:
             if not place and not self.fault:
-                raise Broken(f"neither a tar nor a zip: it begins with {block[:16]!r}" if block else "an empty file", "format") from None
+                nothing = f"an empty file{f', packed by {self.packed}' if self.packed else ''}"
+                raise Broken(f"neither a tar nor a zip: it begins with {block[:16]!r}" if block else nothing, "format") from None
             reason = f"cut off at byte {self.offset:,}" if len(block) < BLOCK else f"corrupt at byte {place:,}: {error}"
             raise Broken(self.fault or reason, "damaged") from None
         self.block = block

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from curate.batch import Batch, Check
 from curate.errors import RecipeError
@@ -261,8 +262,24 @@ def test_a_sentencepiece_model_counts_as_well(tmp_path: Path) -> None:
 def test_missing_tokenizer_and_unknown_licence_are_told_before_anything_starts() -> None:
     with pytest.raises(RecipeError, match="no file"):
         LettersPerToken(tokenizer=Model("/nowhere/tokenizer.json")).check()
-    with pytest.raises(RecipeError, match="SPDX"):
-        Licence(licences=("MIT License",)).check()
+    for unknown in ("MIT License", "BSD", "LicenseRef-unmatched"):
+        with pytest.raises(RecipeError, match="SPDX"):
+            Licence(licences=(unknown,)).check()
+    with pytest.raises(RecipeError, match="without any"):
+        Licence(licences=()).check()
+
+
+@pytest.mark.parametrize(("name", "data"), [("tokenizer.json", b"{}"), ("a.model", b"text"), ("a.model", b"")])
+def test_file_that_is_no_tokenizer_is_told_before_anything_starts(tmp_path: Path, name: str, data: bytes) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(RecipeError, match="is no tokenizer"):
+        LettersPerToken(tokenizer=Model(str(tmp_path / name))).check()
+
+
+@pytest.mark.parametrize("options", [{"max_line": 0}, {"max_mean_line": 0.0}, {"min_alphanumeric": 1.1}, {"min_alphanumeric": -0.1}])
+def test_bounds_of_a_recipe_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Heuristics).validate_python(options)
 
 
 @pytest.mark.parametrize(

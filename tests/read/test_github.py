@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
 import zipfile
 from collections import Counter
@@ -18,6 +19,7 @@ import pytest
 import support
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from curate.errors import RecipeError
 from curate.stage import Bad, Evidence, Skip, Source
@@ -200,6 +202,48 @@ def test_metadata_decide_where_there_is_no_licence_file(tmp_path: Path, name: st
     assert found.evidence[0]["verdict"] == ("declared" if expression else "no_licence")
 
 
+@pytest.mark.parametrize(
+    ("licence", "declared", "expression"),
+    [
+        (MIT, "GPL-3.0-only", "GPL-3.0-only AND MIT"),
+        (MIT, "GPLv3", "GPL-3.0-only AND MIT"),
+        (MIT, "MIT OR Apache-2.0", "MIT"),
+        (licence("LGPL-2.1-only"), "LGPL-2.1-or-later", "LGPL-2.1-or-later"),
+        ("Apache 2.0\n", "Apache-2.0", "Apache-2.0"),
+        ("See the file COPYING of the project.\n", "MIT", "MIT"),
+        ("", "MIT", "MIT"),
+        ("GPL v3\n", "MIT", "GPL-3.0-only AND MIT"),
+        ("All of this is ours, not yours.\n", "MIT", f"{UNMATCHED} AND MIT"),
+        ("Apache 2.0\n", "", UNMATCHED),
+    ],
+)
+def test_metadata_beside_a_licence_file_narrow_it_and_decide_where_it_only_points(
+    tmp_path: Path, licence: str, declared: str, expression: str
+) -> None:
+    found = read(folder(tmp_path / "r", {"LICENSE": licence, "package.json": json.dumps({"license": declared}), "a.js": "1\n"}))
+    assert keys(found.licences()["a.js"] or "") == keys(expression)
+    classifier = "Classifier: License :: OSI Approved :: GNU Affero General Public License v3 or later (AGPLv3+)\n"
+    assert licences.declared("metadata", classifier.encode()) == "AGPL-3.0-or-later"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expression"),
+    [
+        ("license_tool-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nthis must not count\n", "MIT"),
+        ("licenses/README.md", "These must not count.\n", "MIT"),
+        ("licenses/CODE_OF_CONDUCT.md", "You must be kind.\n", "MIT"),
+        ("licenses/CHANGELOG.rst", "No more.\n", "MIT"),
+        ("COPYRIGHT", "Copyright 2020 Jane Roe and others\n\nJane Roe\nJohn Doe\n", "MIT"),
+        ("COPYRIGHT", GPL, "GPL-3.0-only AND MIT"),
+        ("COPYRIGHT.txt", "You must not use this but for study.", f"{UNMATCHED} AND MIT"),
+        ("COPYING", GPL, "GPL-3.0-only AND MIT"),
+    ],
+)
+def test_files_that_are_evidence_beside_a_licence(tmp_path: Path, name: str, text: str, expression: str) -> None:
+    found = read(folder(tmp_path / "r", {"LICENSE": MIT, "a.py": "1\n", name: text}))
+    assert found.licences()["a.py"] == expression
+
+
 def test_metadata_of_a_part_narrow_the_licence_above(tmp_path: Path) -> None:
     files = {"LICENSE": MIT, "part/package.json": '{"license": "GPL-3.0-only"}', "part/a.js": "1\n", "b.js": "2\n"}
     found = read(folder(tmp_path / "r", files)).licences()
@@ -367,6 +411,25 @@ def test_damaged_archive_costs_its_rest_and_a_text_file_is_none(tmp_path: Path) 
     assert "r/0.py".removeprefix("r/") in found.licences()
 
 
+def test_pipe_named_as_an_archive_is_none_and_what_cannot_be_read_is_a_bad_record(tmp_path: Path) -> None:
+    folder(tmp_path / "all" / "r", {"a.py": "1\n"})
+    os.mkfifo(tmp_path / "all" / "pipe.zip")
+    with pytest.raises(RecipeError, match="no repository"):
+        Repositories(paths=(str(tmp_path / "all" / "pipe.zip"),)).shards(1)
+    (tmp_path / "all" / "mem.tar").symlink_to("/proc/self/mem")
+    found = Found(Repositories(paths=(str(tmp_path / "all" / "*"),)))
+    assert [row["path"] for row in found] == ["a.py"]
+    assert [(bad.place, bad.whole_file) for bad in found.bad] == [("mem.tar:#0", False)]
+    assert "cannot be read" in found.bad[0].reason
+
+
+def test_archives_of_one_name_are_two_in_the_evidence(tmp_path: Path) -> None:
+    folder(tmp_path, {"good.zip": zipped({"LICENSE": MIT}), "good.tar.gz": tar({"LICENSE": GPL})})
+    found = read(tmp_path)
+    assert [(e["repository"], e["expression"]) for e in found.evidence] == [("good.tar.gz", "GPL-3.0-only"), ("good.zip", "MIT")]
+    assert {row["id"].partition(":")[0] for row in found} == {"good.tar.gz", "good.zip"}
+
+
 def test_nothing_to_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path, message in ((tmp_path / "empty", "no repository"), (tmp_path / "gone", "nothing matches")):
@@ -401,7 +464,7 @@ def test_run_keeps_permitted_code_once_and_its_evidence(tmp_path: Path) -> None:
     evidence = pq.read_table(out / "evidence" / "github" / "licences").to_pylist()
     assert {(e["repository"], e["expression"], e["verdict"]) for e in evidence} == {
         ("a", None, "no_licence"),
-        ("a-0", "GPL-3.0-only", "matched"),
+        ("a-0.zip", "GPL-3.0-only", "matched"),
         ("a-1", "MIT", "matched"),
         ("b", "MIT", "matched"),
     }
@@ -469,6 +532,22 @@ def test_bigquery_export_has_its_columns_and_counts_what_has_no_content(tmp_path
     assert json.loads(row["languages"]) == ROW["language"]
     assert found.skipped == {"no_content": 2, "binary": 1}
     assert not found.bad
+
+
+@pytest.mark.parametrize("rows", [3, 1500])
+def test_bigquery_rows_of_which_none_has_the_content_are_bad(tmp_path: Path, rows: int) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({**ROW, "content": None}) + "\n" + (json.dumps(ROW) + "\n") * (rows - 1))
+    assert Found(BigQuery(paths=(str(tmp_path),))).skipped == {"no_content": 1}
+    found = Found(BigQuery(paths=(str(tmp_path),), content="contents"))
+    assert not found.rows
+    assert [bad.whole_file for bad in found.bad] == ([False] * 3 if rows == 3 else [True])
+    assert "contents" in found.bad[0].reason
+
+
+@pytest.mark.parametrize("options", [{"largest": 0}, {"min_score": 1.5}, {"min_score": 0.0}])
+def test_bounds_of_a_recipe_are_checked(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Repositories).validate_python({"paths": ("x",), **options})
 
 
 def test_bigquery_parquet_of_the_contents_table_alone_is_read(tmp_path: Path) -> None:

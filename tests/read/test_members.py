@@ -288,6 +288,17 @@ def test_any_bytes_are_refused_or_read(data: bytes) -> None:
         assert all(isinstance(m, Member | Refused) for m in members_in(start + data, "a"))
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("keep", [8, 30])
+def test_small_packed_archive_that_is_cut_or_corrupt_says_so_and_shows_its_bytes(pack: Callable[[bytes], bytes], keep: int) -> None:
+    whole = pack(bytes(range(256)))
+    for data in (whole[:keep], whole[:keep] + b"\xff" * 60):
+        (refused,) = members_in(data, "a")
+        assert isinstance(refused, Refused)
+        assert "cut off" in refused.reason or "corrupt" in refused.reason
+        assert (refused.raw, refused.whole_file) == (data, True)
+
+
 def test_what_is_no_archive_is_bad_as_a_whole() -> None:
     (refused,) = read(b"just text, no archive at all" * 100)[1]
     assert (refused.kind, refused.whole_file) == ("format", True)
