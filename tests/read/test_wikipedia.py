@@ -8,6 +8,7 @@ import gzip
 import io
 import itertools
 import json
+import os
 import re
 import subprocess
 from collections import Counter
@@ -454,7 +455,8 @@ def test_hostile_wikitext_costs_at_most_its_page(tmp_path, piece):
 
 
 def children() -> set[str]:
-    out = subprocess.run(["ps", "-o", "pid=,args=", "-A"], capture_output=True, text=True, check=True).stdout
+    """Of this process: other tests run beside it."""
+    out = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True, check=False).stdout
     return {line for line in out.splitlines() if "stages.read.apart" in line}
 
 

@@ -217,25 +217,23 @@ UNREADABLE = Path("/proc/self/mem")  # opens, and gives an error of input where 
 
 @pytest.mark.skipif(not UNREADABLE.exists(), reason="no file here that opens and cannot be read")
 def test_a_file_that_cannot_be_read_is_one_bad_file_and_named(tmp_path: Path) -> None:
+    page = "<page><title>T</title><ns>0</ns><id>1</id><revision><text>Some text.</text></revision></page>"
     readers = {
-        "lines": ("read.jsonl.Jsonl", "bad.jsonl"),
-        "book": ("read.gutenberg.Gutenberg", "bad.txt"),
-        "epub": ("read.epub.Epub", "bad.epub"),
-        "wiki": ("read.wikipedia.Wikipedia", "bad.xml"),
+        "lines": ("read.jsonl.Jsonl", "bad.jsonl", json.dumps({"text": "some text"}) + "\n"),
+        "book": ("read.gutenberg.Gutenberg", "bad.txt", "Some text.\n"),
+        "wiki": ("read.wikipedia.Wikipedia", "bad.xml", f"<mediawiki>{page}</mediawiki>"),
     }
     sources = {}
-    for source, (reader, name) in readers.items():
+    for source, (reader, name, good) in readers.items():
         (tmp_path / name).symlink_to(UNREADABLE)
-        sources[source] = [{reader: {"paths": [str(tmp_path / name)], "max_bad_files": 1}}]
-    (tmp_path / "good.jsonl").write_text(json.dumps({"text": "some text"}) + "\n")
-    sources["lines"][0]["read.jsonl.Jsonl"]["paths"].append(str(tmp_path / "good.jsonl"))
+        (tmp_path / name.replace("bad", "good")).write_text(good)
+        paths = [str(tmp_path / name), str(tmp_path / name.replace("bad", "good"))]
+        sources[source] = [{reader: {"paths": paths, "max_bad_files": 1}}]
     recipe = support.write_recipe(tmp_path, tmp_path, sources=sources, corpus=[], mix=None, tokens=None)
     support.run(recipe, tmp_path / "out")
     rows = {r["source"]: r for r in support.counts(tmp_path / "out")}
-    assert {s: (r["docs_out"], r["quarantined"], r["bad_files"]) for s, r in rows.items()} == {
-        s: (int(s == "lines"), 1, 1) for s in readers
-    }
-    for source, (_, name) in readers.items():
+    assert {s: (r["docs_out"], r["quarantined"], r["bad_files"]) for s, r in rows.items()} == dict.fromkeys(readers, (1, 1, 1))
+    for source, (_, name, _) in readers.items():
         found = "".join(p.read_text() for p in (tmp_path / "out" / "quarantine" / source).glob("*.jsonl"))
         assert json.loads(found)["where"] == f"{source}/{name}"
         assert "cannot be read: Input/output error" in found
