@@ -117,7 +117,8 @@ def report(out: str, as_json: bool = False) -> str:
     }
     choices = {at: tuple(_choices(build.find(at[1]), config)) for at, config in stages.items()}
     published = TypeAdapter(dict[str, list[Published]]).validate_json(json.dumps(recipe.get("published", {})))
-    lines = compare(published, rows, _sizes(out, rows), choices)
+    results = [source for source in recipe["sources"] if source not in recipe.get("feeding", ())]
+    lines = compare(published, rows, _sizes(out, results), choices)
     if as_json:
         return json.dumps([{**asdict(line), "ratio": line.ratio} for line in lines], indent=1, ensure_ascii=False)
     return table(lines)
@@ -137,8 +138,8 @@ def _read(out: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _sizes(out: str, rows: Sequence[StageStats]) -> dict[str, Size]:
-    """Of each source whose documents are a result."""
+def _sizes(out: str, sources: Sequence[str]) -> dict[str, Size]:
+    """Of each source whose documents are a result; folders of an earlier recipe's may lie beside theirs."""
     mixed = {}
     if store.exists(store.join(out, manifest.FOLDER, manifest.NAME)):
         mixed = {a.source: a for a in manifest.read(store.join(out, manifest.FOLDER)).mix}
@@ -146,7 +147,7 @@ def _sizes(out: str, rows: Sequence[StageStats]) -> dict[str, Size]:
     for folder in store.read_json(store.join(out, lock.NAME))["passes"]:
         last[folder.split("/")[1]] = folder  # in the order of their numbers
     sizes = {}
-    for source in sorted(store.folders(store.join(out, "documents")), key=[r.source for r in rows].index):
+    for source in sources:
         home = store.join(out, last[source])
         done = [store.read_json(store.join(home, name)) for name in store.listing(home) if name.endswith(".json")]
         size = Size(sum(d["docs"] for d in done), sum(d["size"] for d in done), languages=_languages(store.join(out, "documents", source)))

@@ -79,6 +79,17 @@ def test_the_table_of_a_run_has_its_own_counts(tmp_path: Path, figures: str) -> 
     assert "Section 2" in text
 
 
+def test_a_source_that_the_recipe_has_no_more_is_not_told_of(tmp_path: Path, figures: str) -> None:
+    out = tmp_path / "out"
+    support.run(figures, out)
+    value = yaml.safe_load(Path(figures).read_text())
+    del value["sources"]["books"], value["mix"], value["published"]
+    Path(figures).write_text(yaml.safe_dump(value, sort_keys=False))
+    (out / "documents" / "books").mkdir(exist_ok=True)
+    support.run(figures, out)
+    assert {x["source"] for x in json.loads(faithful.report(str(out), as_json=True))} == {"web"}
+
+
 def test_what_is_published_decides_nothing(figures: str) -> None:
     with_figures = planning.plan(recipes.load(figures))
     value = yaml.safe_load(Path(figures).read_text())
